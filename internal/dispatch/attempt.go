@@ -1,0 +1,157 @@
+package dispatch
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"signalbox/internal/estimate"
+	"signalbox/internal/exchange"
+	"signalbox/internal/fault"
+	"signalbox/internal/ledger"
+	"signalbox/internal/messages"
+	"signalbox/internal/routing"
+	"signalbox/internal/sse"
+	"signalbox/providers"
+)
+
+// attempt is the only way to call an upstream. Its intent is in the journal before the first byte goes up, and its settle
+// follows exactly once, whatever happens.
+type attempt struct {
+	d      *Dispatcher
+	ctx    context.Context // without cancellation: a caller who hangs up is still charged
+	id     exchange.AttemptID
+	target routing.Target
+	rec    *exchange.Record
+	size   estimate.Size
+	start  time.Time
+	once   sync.Once
+}
+
+func (d *Dispatcher) open(ctx context.Context, target routing.Target, rec *exchange.Record, size estimate.Size) (*attempt, *fault.Error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		id = uuid.New()
+	}
+	a := &attempt{d: d, ctx: context.WithoutCancel(ctx), id: exchange.AttemptID(id.String()), target: target, rec: rec, size: size, start: d.o.Now()}
+	err = d.o.Book.Open(a.ctx, ledger.Intent{ID: a.id, RequestID: rec.RequestID, Provider: target.Provider, Model: target.Model,
+		Agent: rec.Agent, Key: rec.Key, Session: rec.Session, Time: a.start, Free: d.o.Pricer.Free(target.Provider)})
+	if err != nil {
+		// The book keeps what it cannot write for a while; an error means that it can keep no more.
+		return nil, &fault.Error{Kind: fault.Overloaded, Cause: err, Outcome: "accounting_unavailable", RetryAfter: 10 * time.Second, Void: true,
+			Message: "accounting is unavailable: the ledger cannot be written; see /health"}
+	}
+	return a, nil
+}
+
+// settle closes the attempt: on the record, and in the book.
+func (a *attempt) settle(state exchange.State, outcome string, u messages.Usage) {
+	a.once.Do(func() {
+		row := exchange.Attempt{ID: a.id, Provider: a.target.Provider, Model: a.target.Model, Start: a.start,
+			Duration: max(0, a.d.o.Now().Sub(a.start)), State: state, Outcome: outcome, Usage: u, Priced: true}
+		if state != exchange.Void {
+			row.Cost, row.Price, row.Priced = a.d.o.Pricer.Cost(a.target.Provider, a.target.Model, u)
+		}
+		a.rec.Attempts = append(a.rec.Attempts, row)
+		ctx, cancel := context.WithTimeout(a.ctx, bookTimeout)
+		defer cancel()
+		err := a.d.o.Book.Settle(ctx, ledger.Settlement{ID: a.id, Time: a.d.o.Now(), State: state, Outcome: outcome, Usage: u,
+			Cost: row.Cost, Priced: row.Priced, Price: row.Price})
+		if err != nil {
+			a.d.o.Log.WithField("request_id", a.rec.RequestID).WithError(err).Warn("ledger: the settlement was not written")
+		}
+	})
+}
+
+// fail settles an attempt that never began to answer.
+func (a *attempt) fail(f *fault.Error) {
+	switch {
+	case f.Void:
+		a.settle(exchange.Void, f.Label(), messages.Usage{})
+		return
+	case f.Kind == fault.Timeout, f.Kind == fault.Canceled, f.Kind == fault.Upstream:
+		a.settle(exchange.Estimated, f.Label(), a.guess(messages.Usage{}, 0))
+		return
+	}
+	a.settle(exchange.Void, f.Label(), messages.Usage{})
+}
+
+// guess fills in what the upstream did not say, from what was sent and what came.
+func (a *attempt) guess(u messages.Usage, said int64) messages.Usage {
+	if u.Known {
+		return u
+	}
+	if u.Prompt() == 0 {
+		u.Input = a.d.o.Estimator.Tokens(a.target.Provider, a.target.Model, a.size)
+	}
+	u.Output = max(u.Output, (said+3)/4)
+	return u
+}
+
+// finish settles an attempt that answered to its end.
+func (a *attempt) finish(reply *providers.Reply, said int64) {
+	u := reply.Usage()
+	a.rec.OutputBytes = said
+	if !u.Known {
+		a.settle(exchange.Estimated, "ok", a.guess(u, said))
+		return
+	}
+	a.d.o.Estimator.Learn(a.target.Provider, a.target.Model, a.size, u.Prompt())
+	a.settle(exchange.Settled, "ok", u)
+}
+
+// deltaFrame is about how many bytes of a delta's data are not what the model said.
+const deltaFrame = 84
+
+// follow passes a stream on and settles when it ends, breaks, or is left.
+func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Reply {
+	inner, said, ended := reply.Frames, int64(0), false
+	closeInner := reply.CloseFunc
+	left := func() {
+		// Nobody ranged to the end: the caller left, or we did.
+		done(nil)
+		a.settle(exchange.Estimated, fault.Canceled.String(), a.guess(reply.Usage(), said))
+	}
+	reply.Frames = iter.Seq2[sse.Frame, error](func(yield func(sse.Frame, error) bool) {
+		for f, err := range inner {
+			if err != nil {
+				ended = true
+				e := fault.From(err)
+				done(e)
+				if a.rec.OutputBytes = said; e.Kind != fault.Internal {
+					a.settle(exchange.Estimated, e.Label(), a.guess(reply.Usage(), said))
+				} else {
+					a.settle(exchange.Estimated, "internal", a.guess(reply.Usage(), said))
+				}
+				yield(sse.Frame{}, err)
+				return
+			}
+			if f.Event == "content_block_delta" {
+				said += max(1, int64(len(f.Data))-deltaFrame)
+			}
+			if f.Event == "message_stop" {
+				// Settled before the caller sees the end, so that whoever asks next finds the row.
+				ended = true
+				done(nil)
+				a.finish(reply, said)
+			}
+			if !yield(f, nil) {
+				return
+			}
+		}
+	})
+	reply.CloseFunc = func() error {
+		var err error
+		if closeInner != nil {
+			err = closeInner()
+		}
+		if !ended {
+			left()
+		}
+		return err
+	}
+	return reply
+}

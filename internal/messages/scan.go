@@ -1,0 +1,320 @@
+package messages
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of one body, checked before anything else reads it.
+const (
+	MaxDepth    = 128
+	MaxMessages = 100_000
+	MaxTools    = 4_096
+	maxMembers  = 256 // top-level members; the API has about thirty
+)
+
+// span is a part of the body, as byte offsets.
+type span struct{ start, end int }
+
+// member is one top-level member: its decoded name, where its key begins and where its value lies.
+type member struct {
+	name  string
+	key   int // offset of the key's opening quote
+	value span
+	elems int // elements, when the value is an array
+}
+
+// syntaxError is a place in the body and what is wrong there.
+type syntaxError struct {
+	offset int
+	what   string
+}
+
+func (e *syntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.what, e.offset) }
+
+// scanner proves that a body is one JSON document of legal grammar, depth and UTF-8. It decodes nothing but member names of
+// the outermost object.
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) fail(what string) error { return &syntaxError{s.i, what} }
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\n', '\t', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// object walks the outermost object and lists its members.
+func (s *scanner) object() ([]member, error) {
+	if bytes.HasPrefix(s.b, []byte("\xef\xbb\xbf")) {
+		return nil, s.fail("byte order mark")
+	}
+	s.space()
+	if s.i >= len(s.b) {
+		return nil, s.fail("empty body")
+	}
+	if s.b[s.i] != '{' {
+		return nil, s.fail("the body is not a JSON object")
+	}
+	s.i++
+	members := make([]member, 0, 16)
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == '}' {
+		s.i++
+		return members, s.tail()
+	}
+	for {
+		s.space()
+		key := s.i
+		if s.i >= len(s.b) || s.b[s.i] != '"' {
+			return nil, s.fail("a member name must be a string")
+		}
+		if err := s.str(); err != nil {
+			return nil, err
+		}
+		name := Literal(s.b[key:s.i]).Value()
+		s.space()
+		if s.i >= len(s.b) || s.b[s.i] != ':' {
+			return nil, s.fail("missing ':'")
+		}
+		s.i++
+		s.space()
+		start := s.i
+		elems, err := s.value(1)
+		if err != nil {
+			return nil, err
+		}
+		if len(members) == maxMembers {
+			return nil, s.fail("too many members")
+		}
+		members = append(members, member{name: name, key: key, value: span{start, s.i}, elems: elems})
+		s.space()
+		if s.i >= len(s.b) {
+			return nil, s.fail("unexpected end of the body")
+		}
+		switch s.b[s.i] {
+		case ',':
+			s.i++
+		case '}':
+			s.i++
+			return members, s.tail()
+		default:
+			return nil, s.fail("missing ',' or '}'")
+		}
+	}
+}
+
+// tail proves that nothing but white space follows.
+func (s *scanner) tail() error {
+	s.space()
+	if s.i != len(s.b) {
+		return s.fail("data after the JSON document")
+	}
+	return nil
+}
+
+// value walks one value that lies depth containers deep. elems is the number of elements of an array.
+func (s *scanner) value(depth int) (elems int, err error) {
+	if s.i >= len(s.b) {
+		return 0, s.fail("unexpected end of the body")
+	}
+	switch c := s.b[s.i]; c {
+	case '"':
+		return 0, s.str()
+	case '{', '[':
+		return s.container(depth, c)
+	case 't':
+		return 0, s.word("true")
+	case 'f':
+		return 0, s.word("false")
+	case 'n':
+		return 0, s.word("null")
+	default:
+		return 0, s.number()
+	}
+}
+
+func (s *scanner) container(depth int, open byte) (elems int, err error) {
+	if depth >= MaxDepth {
+		return 0, s.fail(fmt.Sprintf("nested deeper than %d", MaxDepth))
+	}
+	object := open == '{'
+	end := byte(']')
+	if object {
+		end = '}'
+	}
+	s.i++
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == end {
+		s.i++
+		return 0, nil
+	}
+	for {
+		s.space()
+		if object {
+			if s.i >= len(s.b) || s.b[s.i] != '"' {
+				return 0, s.fail("a member name must be a string")
+			}
+			if err := s.str(); err != nil {
+				return 0, err
+			}
+			s.space()
+			if s.i >= len(s.b) || s.b[s.i] != ':' {
+				return 0, s.fail("missing ':'")
+			}
+			s.i++
+			s.space()
+		}
+		if _, err := s.value(depth + 1); err != nil {
+			return 0, err
+		}
+		elems++
+		s.space()
+		if s.i >= len(s.b) {
+			return 0, s.fail("unexpected end of the body")
+		}
+		switch s.b[s.i] {
+		case ',':
+			s.i++
+		case end:
+			s.i++
+			return elems, nil
+		default:
+			return 0, s.fail("missing ',' or '" + string(end) + "'")
+		}
+	}
+}
+
+func (s *scanner) word(w string) error {
+	if !strings.HasPrefix(string(s.b[s.i:min(len(s.b), s.i+len(w))]), w) {
+		return s.fail("not a JSON value")
+	}
+	s.i += len(w)
+	return nil
+}
+
+func (s *scanner) number() error {
+	start, b := s.i, s.b
+	digits := func() bool {
+		n := s.i
+		for s.i < len(b) && b[s.i] >= '0' && b[s.i] <= '9' {
+			s.i++
+		}
+		return s.i > n
+	}
+	if s.i < len(b) && b[s.i] == '-' {
+		s.i++
+	}
+	switch {
+	case s.i < len(b) && b[s.i] == '0':
+		s.i++
+	case !digits():
+		s.i = start
+		return s.fail("not a JSON value")
+	}
+	if s.i < len(b) && b[s.i] == '.' {
+		s.i++
+		if !digits() {
+			return s.fail("bad number")
+		}
+	}
+	if s.i < len(b) && (b[s.i] == 'e' || b[s.i] == 'E') {
+		s.i++
+		if s.i < len(b) && (b[s.i] == '+' || b[s.i] == '-') {
+			s.i++
+		}
+		if !digits() {
+			return s.fail("bad number")
+		}
+	}
+	return nil
+}
+
+// plain marks the bytes that a string may hold as they are and that need no further look.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < 0x80; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return
+}()
+
+// str walks one string literal from its opening quote. Lone surrogates are legal grammar; they are mended where the text
+// is decoded.
+func (s *scanner) str() error {
+	b, i := s.b, s.i+1
+	for {
+		for i+8 <= len(b) && plain[b[i]] && plain[b[i+1]] && plain[b[i+2]] && plain[b[i+3]] &&
+			plain[b[i+4]] && plain[b[i+5]] && plain[b[i+6]] && plain[b[i+7]] {
+			i += 8
+		}
+		for i < len(b) && plain[b[i]] {
+			i++
+		}
+		if i >= len(b) {
+			s.i = len(b)
+			return s.fail("unexpected end of a string")
+		}
+		switch c := b[i]; {
+		case c == '"':
+			s.i = i + 1
+			return nil
+		case c == '\\':
+			if i+1 >= len(b) {
+				s.i = i
+				return s.fail("unexpected end of a string")
+			}
+			switch b[i+1] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+				i += 2
+			case 'u':
+				if i+6 > len(b) || !hex4(b[i+2:i+6]) {
+					s.i = i
+					return s.fail("bad \\u escape")
+				}
+				i += 6
+			default:
+				s.i = i
+				return s.fail("bad escape")
+			}
+		case c < 0x20:
+			s.i = i
+			return s.fail("control character in a string")
+		default:
+			r, n := utf8.DecodeRune(b[i:])
+			if r == utf8.RuneError && n <= 1 {
+				s.i = i
+				return s.fail("invalid UTF-8")
+			}
+			i += n
+		}
+	}
+}
+
+func hex4(b []byte) bool {
+	for _, c := range b[:4] {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+// Valid proves that b is one JSON value with the limits of a body. It is for bytes that come from upstreams.
+func Valid(b []byte) error {
+	s := scanner{b: b}
+	s.space()
+	if _, err := s.value(0); err != nil {
+		return err
+	}
+	return s.tail()
+}

@@ -1,0 +1,41 @@
+package ollamachat
+
+import (
+	"net/http"
+	"strings"
+
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/wire"
+)
+
+// DecodeError reads an error answer of any shape: {"error": "text"}, where the text may itself be a JSON document of the
+// engine behind the server, or whatever a proxy in between made of it.
+func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
+	e := wire.ReadError(j.opts.provider(), status, h, body)
+	text := strings.ToLower(e.Message)
+	switch {
+	case e.Kind == fault.NotFound && strings.Contains(text, "model") && strings.Contains(text, "not found"):
+		e.Message = NotPulled(j.opts.provider(), j.model) + " (" + e.Message + ")"
+	case e.Kind == fault.UpstreamKey && messages.Valid(body) == nil && messages.View(body).Get("signin_url").Exists():
+		// Not a key of ours: the server is to ask the cloud for this model and is not signed in there.
+		e.Message = j.opts.provider() + ": the server is not signed in to Ollama's cloud, where " + quoted(j.model) + " runs; run there: ollama signin"
+	}
+	return e
+}
+
+// NotPulled says that a model is not on the server, and what to do.
+func NotPulled(provider, model string) string {
+	return provider + ": model " + quoted(model) + " is not pulled; run: ollama pull " + model
+}
+
+// failure reads an error that came inside an answer whose status said that all was well.
+func (j *Job) failure(body []byte) *fault.Error {
+	e := j.DecodeError(http.StatusOK, nil, body)
+	if j.engine.Started() {
+		e.Outcome = "midstream_error"
+	}
+	return e
+}
+
+func quoted(s string) string { return string(messages.Quote(s)) }

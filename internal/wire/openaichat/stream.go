@@ -1,0 +1,521 @@
+package openaichat
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/money"
+	"signalbox/internal/sse"
+	"signalbox/internal/wire"
+)
+
+// maxWhole is the largest whole reply that is read when a stream was asked for.
+const maxWhole = 16 << 20
+
+// DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document instead is understood.
+func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
+	d := j.newDecoder()
+	d.up = up
+	events := j.engine.Stream(up, d.next)
+	return func(yield func(messages.Event, error) bool) {
+		for ev, err := range events {
+			if err != nil {
+				err = j.named(err)
+			}
+			if !yield(ev, err) {
+				return
+			}
+		}
+	}
+}
+
+// named puts the provider's name on an error of the engine or the reader.
+func (j *Job) named(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Provider == "" {
+		f.Provider = j.quirks.Provider
+	}
+	return err
+}
+
+// decoder reads one answer. Nothing of a chunk outlives it but what the engine has copied.
+type decoder struct {
+	j      *Job
+	e      *wire.Engine
+	up     io.Reader
+	frames *sse.Reader
+
+	state   details // opaque reasoning state not yet handed over
+	refused bool    // refusal text was shown
+	usage   messages.Usage
+	counted bool // usage holds figures
+	fresh   bool // usage was read since it was last handed over
+	ended   bool
+}
+
+func (j *Job) newDecoder() *decoder { return &decoder{j: j, e: j.engine} }
+
+// next reads one frame and feeds the engine.
+func (d *decoder) next() error {
+	if d.ended {
+		return io.EOF
+	}
+	if d.frames == nil {
+		if err := d.open(); err != nil || d.ended {
+			return err
+		}
+	}
+	f, err := d.frames.Next()
+	if err != nil {
+		if errors.Is(err, sse.ErrTooLong) {
+			return d.j.broken(protocol, "the upstream sent an event longer than the limit")
+		}
+		return err
+	}
+	if f.Lull() {
+		return wire.ErrLull
+	}
+	data := bytes.TrimSpace(f.Data)
+	switch {
+	case len(data) == 0:
+		return nil
+	case string(data) == "[DONE]":
+		d.ended = true
+		return io.EOF
+	case !valid(data):
+		if f.Event == "error" {
+			return d.j.inside(data, midstream)
+		}
+		if d.e.Finished() {
+			return nil // talk after the end is not listened to
+		}
+		return d.j.broken(protocol, "the upstream sent an event that is not JSON")
+	}
+	v := messages.View(data)
+	if f.Event == "error" {
+		return d.j.inside(data, midstream)
+	}
+	if !v.IsObject() {
+		return nil
+	}
+	return d.chunk(v)
+}
+
+// open looks at the first byte: an event stream never begins with a brace, a JSON document always does.
+func (d *decoder) open() error {
+	head := make([]byte, 0, 512)
+	for tries := 0; ; tries++ {
+		n, err := d.up.Read(head[len(head):cap(head)])
+		head = head[:len(head)+n]
+		first := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+		switch {
+		case len(first) > 0 && (first[0] == '{' || first[0] == '[' && !bytes.HasPrefix([]byte("[DONE]"), first[:min(len(first), 6)])):
+			return d.document(head, err)
+		case len(first) > 0 && !couldBeMark(first) || len(head) == cap(head):
+			if err == nil || err == io.EOF {
+				d.frames = sse.NewReader(io.MultiReader(bytes.NewReader(head), d.up), 0)
+				return nil
+			}
+			return err
+		case err == io.EOF:
+			d.frames = sse.NewReader(bytes.NewReader(head), 0)
+			return nil
+		case err != nil:
+			return err
+		case n == 0 && tries > 100:
+			return io.ErrNoProgress
+		}
+	}
+}
+
+// couldBeMark says that what came so far may yet turn out to be a byte order mark.
+func couldBeMark(b []byte) bool { return len(b) < 3 && bytes.HasPrefix([]byte("\xef\xbb\xbf"), b) }
+
+// document reads the whole reply that came instead of a stream.
+func (d *decoder) document(head []byte, err error) error {
+	d.ended = true
+	if err == nil {
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(d.up, maxWhole-int64(len(head))+1))
+		head = append(head, rest...)
+		if err == nil {
+			err = io.EOF
+		}
+	}
+	if err != io.EOF {
+		return err
+	}
+	if len(head) > maxWhole {
+		return d.j.broken("too_large_answer", "the upstream's reply is larger than 16 MiB")
+	}
+	if err := d.whole(trim(head)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// top is what matters of a chunk's or a reply's outermost object.
+type top struct{ choice gjson.Result }
+
+// members reads the outermost object: usage first of all, for an error may come with it and may have cost something.
+func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
+	var failure, object, usage gjson.Result
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "choices":
+			f.ForEach(func(_, x gjson.Result) bool {
+				if i := x.Get("index"); x.IsObject() && (i.Type != gjson.Number || i.Num == 0) {
+					c.choice = x
+					return false
+				}
+				return true
+			})
+		case "usage":
+			usage = f
+		case "x_groq":
+			if u := f.Get("usage"); u.IsObject() && !usage.IsObject() {
+				usage = u
+			}
+			if e := f.Get("error"); isError(e) {
+				failure = e
+			}
+		case "error":
+			if isError(f) {
+				failure = f
+			}
+		case "object", "type":
+			if f.Str == "error" {
+				object = f
+			}
+		}
+		return true
+	})
+	d.count(usage)
+	if failure.Exists() || object.Exists() {
+		return c, d.j.inside([]byte(v.Raw), outcome)
+	}
+	return c, nil
+}
+
+// count remembers the newest figures.
+func (d *decoder) count(usage gjson.Result) {
+	if !usage.IsObject() {
+		return
+	}
+	u, ok := d.readUsage(usage)
+	if !ok && d.counted {
+		return
+	}
+	if u.Cost == nil {
+		u.Cost = d.usage.Cost
+	}
+	d.usage, d.counted, d.fresh = u, ok, true
+}
+
+// settle hands the figures over. Some servers report with every chunk, so only those that stand once the finish has come are
+// final.
+func (d *decoder) settle() {
+	if !d.fresh {
+		return
+	}
+	u := d.usage
+	u.Known = d.counted && d.e.Finished()
+	d.e.Usage(u)
+	d.fresh = !d.e.Finished()
+}
+
+// chunk feeds one chunk: what it says, then its finish. Chunks without a choice, without a delta and with an empty one are
+// normal.
+func (d *decoder) chunk(v gjson.Result) error {
+	outcome := midstream
+	if !d.e.Started() {
+		outcome = errorIn200
+	}
+	c, err := d.members(v, outcome)
+	if err != nil {
+		d.settle()
+		return err
+	}
+	if c.choice.Exists() {
+		ch := d.readChoice(c.choice)
+		switch {
+		case ch.delta.IsObject():
+			d.speech(ch.delta, false)
+		case ch.message.IsObject() && !d.e.Started():
+			d.speech(ch.message, true) // the whole message as one event
+		}
+		if err := d.failed(&ch, outcome); err != nil {
+			d.settle()
+			return err
+		}
+		if ch.finish != "" {
+			d.finish(&ch)
+		}
+	}
+	d.settle()
+	return nil
+}
+
+// choice is one choice of a chunk or of a reply.
+type choice struct {
+	delta, message, failure gjson.Result
+	finish, native          string
+	stopped                 messages.Literal // vLLM, SGLang: the text that matched
+}
+
+func (d *decoder) readChoice(v gjson.Result) (ch choice) {
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "delta":
+			ch.delta = f
+		case "message":
+			ch.message = f
+		case "finish_reason":
+			if f.Type == gjson.String {
+				ch.finish = f.Str
+			}
+		case "native_finish_reason":
+			if f.Type == gjson.String {
+				ch.native = f.Str
+			}
+		case "stop_reason", "matched_stop":
+			ch.stopped = messages.LiteralOf(f)
+		case "error":
+			if isError(f) {
+				ch.failure = f
+			}
+		case "usage": // Moonshot
+			d.count(f)
+		}
+		return true
+	})
+	return ch
+}
+
+// speech feeds what a delta or a message says: reasoning, text, refusal, calls, in this order. whole says that its calls are
+// complete.
+func (d *decoder) speech(v gjson.Result, whole bool) {
+	var content, reasoning, reasoningContent, state, calls, call, refusal gjson.Result
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "content":
+			content = f
+		case "reasoning_content":
+			reasoningContent = f
+		case "reasoning":
+			reasoning = f
+		case "reasoning_details":
+			state = f
+		case "refusal":
+			refusal = f
+		case "tool_calls":
+			calls = f
+		case "function_call":
+			call = f
+		}
+		return true
+	})
+	d.reasoning(state, reasoningContent, reasoning)
+	d.content(content)
+	if l := messages.LiteralOf(refusal); !l.Empty() {
+		d.refused = true
+		d.text(l)
+	}
+	if calls.IsArray() {
+		calls.ForEach(func(_, c gjson.Result) bool {
+			d.call(c, whole)
+			return true
+		})
+	}
+	if call.IsObject() { // the dialect's first form: one call, without an id
+		d.piece(-1, "", call, whole)
+	}
+}
+
+// reasoning feeds readable reasoning. One text may come under several names at once; it is used once.
+func (d *decoder) reasoning(state, reasoningContent, reasoning gjson.Result) {
+	said := false
+	if state.IsArray() {
+		if d.j.quirks.ReasoningBack == "reasoning_details" {
+			d.state.add(state)
+		}
+		state.ForEach(func(_, x gjson.Result) bool {
+			for _, l := range [...]messages.Literal{messages.LiteralOf(x.Get("text")), messages.LiteralOf(x.Get("summary"))} {
+				if !l.Empty() {
+					said = true
+					d.e.Thinking(l)
+				}
+			}
+			return true
+		})
+	}
+	for _, l := range [...]messages.Literal{messages.LiteralOf(reasoningContent), messages.LiteralOf(reasoning)} {
+		if !said && !l.Empty() {
+			said = true
+			d.e.Thinking(l)
+		}
+	}
+}
+
+// content feeds a text, or a list of parts (Mistral).
+func (d *decoder) content(v gjson.Result) {
+	if v.Type == gjson.String {
+		d.text(messages.LiteralOf(v))
+		return
+	}
+	if !v.IsArray() {
+		return
+	}
+	v.ForEach(func(_, p gjson.Result) bool {
+		switch p.Get("type").Str {
+		case "text", "output_text":
+			d.text(messages.LiteralOf(p.Get("text")))
+		case "refusal":
+			if l := messages.LiteralOf(p.Get("refusal")); !l.Empty() {
+				d.refused = true
+				d.text(l)
+			}
+		case "thinking":
+			t := p.Get("thinking")
+			d.e.Thinking(messages.LiteralOf(t))
+			if t.IsArray() {
+				t.ForEach(func(_, x gjson.Result) bool {
+					d.e.Thinking(messages.LiteralOf(x.Get("text")))
+					return true
+				})
+			}
+		default:
+			if p.Type == gjson.String {
+				d.text(messages.LiteralOf(p))
+			} else {
+				d.j.notes.Drop("reply.content_part")
+			}
+		}
+		return true
+	})
+}
+
+func (d *decoder) text(l messages.Literal) {
+	if !l.Empty() {
+		d.handOver()
+		d.e.Text(l)
+	}
+}
+
+// handOver gives the engine the state that belongs to the thinking so far, before anything else is said.
+func (d *decoder) handOver() {
+	if len(d.state.entries) > 0 {
+		d.e.Carry(d.state.take())
+	}
+}
+
+func (d *decoder) call(c gjson.Result, whole bool) {
+	if !c.IsObject() {
+		return
+	}
+	index := -1
+	if i := c.Get("index"); i.Type == gjson.Number && i.Num >= 0 && i.Num < 1<<20 && !whole {
+		index = int(i.Num)
+	}
+	f := c.Get("function")
+	if !f.IsObject() {
+		f = c // some servers leave the wrapping out
+	}
+	d.piece(index, c.Get("id").Str, f, whole)
+}
+
+func (d *decoder) piece(index int, id string, function gjson.Result, whole bool) {
+	p := wire.Piece{Index: index, ID: strings.Clone(id), Whole: whole}
+	function.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "name":
+			if f.Type == gjson.String {
+				p.Name = strings.Clone(f.Str)
+			}
+		case "arguments":
+			if f.IsObject() {
+				p.Input = jsontext.Value(messages.RawOf(f))
+			} else {
+				p.Args = messages.LiteralOf(f)
+			}
+		}
+		return true
+	})
+	d.handOver()
+	d.e.Call(p)
+}
+
+// failed finds the failures that show in a choice: an error of its own, the finish reason error, or a native reason that
+// tells of one when nothing was said.
+func (d *decoder) failed(ch *choice, outcome string) error {
+	switch {
+	case ch.failure.Exists():
+		return d.j.inside([]byte(ch.failure.Raw), outcome)
+	case ch.finish == "error":
+		return d.j.broken(outcome, errorFinish)
+	case errorNative(ch.native) && !d.e.Started() && len(d.state.entries) == 0:
+		return d.j.broken(outcome, "the upstream's model stopped with "+strings.Clone(ch.native)+" and said nothing")
+	}
+	return nil
+}
+
+// finish maps the finish reason to Anthropic's words.
+func (d *decoder) finish(ch *choice) {
+	if d.e.Finished() {
+		return
+	}
+	d.handOver()
+	reason, sequence := "", ""
+	switch strings.ToLower(ch.finish) {
+	case "stop", "eos", "end_turn", "completed", "stop_sequence":
+		reason = "end_turn"
+		for _, s := range d.j.stops {
+			if !ch.stopped.Empty() && ch.stopped.Value() == s {
+				reason, sequence = "stop_sequence", s
+			}
+		}
+	case "tool_calls", "function_call", "tool_use":
+		reason = "tool_use"
+	case "length", "max_tokens", "model_length":
+		reason = "max_tokens"
+	case "content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "refusal":
+		reason = "refusal"
+	default:
+		reason = "end_turn"
+		d.j.notes.Approximate("stop_reason")
+	}
+	if d.refused && reason == "end_turn" {
+		reason = "refusal"
+	}
+	d.e.Finish(reason, sequence)
+	d.fresh = d.counted || d.fresh
+}
+
+// cost is what the provider says it charged. With the caller's own key at the provider behind it, OpenRouter's figure is its
+// own share alone.
+func cost(usage gjson.Result) *money.Amount {
+	sum, known := money.Amount(0), false
+	add := func(v gjson.Result) {
+		if v.Type == gjson.Number {
+			if a, err := money.ParseAmount(v.Raw); err == nil && a >= 0 {
+				sum, known = sum+a, true
+			}
+		}
+	}
+	add(usage.Get("cost"))
+	if known && usage.Get("is_byok").Bool() {
+		add(usage.Get("cost_details.upstream_inference_cost"))
+	}
+	if !known {
+		return nil
+	}
+	return &sum
+}

@@ -1,0 +1,151 @@
+// Package echo is the provider that is always there: signalbox/echo answers without a network, without a price and without
+// chance, so that a gateway, an agent's wiring or a test can be tried before any model is.
+//
+// It says the last user message again, word by word; thinks when asked to; calls a tool when the request asks for one; and
+// says what the tool said. Its answers are made by the stream engine like everybody's. Read plan.go for what it answers,
+// echo.go for how.
+package echo
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"signalbox/config"
+	"signalbox/internal/exchange"
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/sse"
+	"signalbox/internal/wire"
+	"signalbox/providers"
+)
+
+// Model is the one model.
+const Model = "echo"
+
+// Client is the provider. It has no state.
+type Client struct{ name string }
+
+var (
+	_ providers.Provider     = (*Client)(nil)
+	_ providers.TokenCounter = (*Client)(nil)
+)
+
+// New makes the provider; nothing of the configuration but its name matters.
+func New(cfg config.Provider, _ providers.Deps) (providers.Provider, error) {
+	c := &Client{name: cfg.Name}
+	if c.name == "" {
+		c.name = "signalbox"
+	}
+	return c, nil
+}
+
+// Send answers. It never fails but for another model's name and for a request that no target could serve.
+func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Reply, error) {
+	if err := c.knows(call.Model); err != nil {
+		return nil, err
+	}
+	conv, err := call.Request.Conversation()
+	if err != nil {
+		return nil, err
+	}
+	prep, err := wire.Prepare(conv, wire.Rules{ResultImages: true, Files: true, ImageURLs: true, SystemInPlace: true, Reasoning: true, Strict: call.Strict})
+	if err != nil {
+		return nil, err
+	}
+	p := think(conv, prep)
+	asked := conv.Model
+	if asked == "" {
+		asked = Model
+	}
+	engine := wire.NewEngine(wire.EngineOptions{Model: asked, IDs: prep.IDs, CallerName: prep.CallerName})
+	engine.Usage(messages.Usage{Input: p.usage.Input})
+	reply := &providers.Reply{Notes: prep.Notes, Lane: exchange.Translated, UsageFunc: engine.Total}
+	if conv.Stream {
+		reply.Frames = frames(engine.Stream(nil, func() error {
+			if ctx.Err() != nil {
+				return fault.From(context.Cause(ctx))
+			}
+			return p.say(engine)
+		}))
+		return reply, nil
+	}
+	for p.say(engine) == nil {
+	}
+	whole, err := engine.Response()
+	if err != nil {
+		return nil, err
+	}
+	reply.Body = whole.AppendJSON(nil)
+	return reply, nil
+}
+
+// CountTokens counts as the usage of an answer does.
+func (c *Client) CountTokens(_ context.Context, call providers.Call) (int64, error) {
+	if err := c.knows(call.Model); err != nil {
+		return 0, err
+	}
+	conv, err := call.Request.Conversation()
+	if err != nil {
+		return 0, err
+	}
+	return promptTokens(conv), nil
+}
+
+// Models lists the one model.
+func (c *Client) Models(context.Context) ([]providers.Model, error) {
+	return []providers.Model{{ID: Model, DisplayName: "Echo"}}, nil
+}
+
+// Ping always succeeds.
+func (c *Client) Ping(context.Context) error { return nil }
+
+func (c *Client) knows(model string) error {
+	if model == Model {
+		return nil
+	}
+	if len(model) > 80 {
+		model = model[:80] + "…"
+	}
+	e := fault.New(fault.NotFound, "model %q does not exist here; %s has one model: %s", model, c.name, Model)
+	e.Provider, e.Void = c.name, true
+	return e
+}
+
+// say feeds the engine the next piece of the answer; io.EOF when all was said.
+func (p *plan) say(e *wire.Engine) error {
+	switch {
+	case len(p.thinking) > 0:
+		e.Thinking(messages.Quote(p.thinking[0]))
+		p.thinking = p.thinking[1:]
+	case len(p.words) > 0:
+		e.Text(messages.Quote(p.words[0]))
+		p.words = p.words[1:]
+	case p.call != nil:
+		e.Call(*p.call)
+		p.call = nil
+	case !e.Finished():
+		e.Usage(p.usage)
+		e.Finish(p.stop, p.sequence)
+	default:
+		return io.EOF
+	}
+	return nil
+}
+
+// frames writes each event as a frame; one buffer serves them all.
+func frames(events iter.Seq2[messages.Event, error]) iter.Seq2[sse.Frame, error] {
+	return func(yield func(sse.Frame, error) bool) {
+		var buf []byte
+		for ev, err := range events {
+			if err != nil {
+				yield(sse.Frame{}, err)
+				return
+			}
+			buf = ev.AppendJSON(buf[:0])
+			if !yield(sse.Frame{Event: ev.Type.Name(), Data: buf}, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package ollama
+
+import (
+	"math"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/wire/ollamachat"
+	"signalbox/providers"
+)
+
+// startWindow is where an automatic window begins, in tokens.
+const startWindow = 32768
+
+// Estimates. The density starts at one token for 3.6 bytes, that of code, and learns from the server's own counts.
+const (
+	startDensity = 1 / 3.6 // tokens a byte
+	maxDensity   = 1.0
+	imageTokens  = 1000
+	enoughToTell = 2000 // bytes; below them a template's own words weigh too much
+)
+
+// window is the num_ctx of one model: one value for every request, since a changed value makes the server load the model
+// anew. It grows when a prompt needs it and never shrinks while we run.
+type window struct {
+	model string
+	log   logrus.FieldLogger
+	fixed bool // the configuration names the number
+	most  int  // the largest it can become; 0 when nobody knows
+
+	mu      sync.Mutex
+	size    int
+	density float64
+	whole   bool // an answer has shown that the template gives the model every message
+}
+
+// window gives the window of a model. One of whose limit nothing is known gets a new window each time: its name may be a
+// stranger's invention, and nothing that must last is learned of it.
+func (c *Client) window(model string, about card) *window {
+	name := canonical(model)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.windows[name]; w != nil {
+		if about.known {
+			w.limit(c.most(about))
+		}
+		return w
+	}
+	w := &window{model: model, log: c.deps.Log, fixed: c.cfg.NumCtx > 0, size: startWindow, density: startDensity}
+	if w.fixed {
+		w.size = int(c.cfg.NumCtx)
+	}
+	w.limit(c.most(about))
+	if about.known {
+		c.windows[name] = w
+	}
+	return w
+}
+
+// most is the largest window that a model may get; 0 when nobody knows.
+func (c *Client) most(about card) int {
+	most, set := about.limit, c.cfg.MaxNumCtx
+	if c.cfg.NumCtx > 0 {
+		set = int(c.cfg.NumCtx)
+	}
+	if set > 0 && (most == 0 || set < most) {
+		most = set
+	}
+	return most
+}
+
+// limit sets the largest size. A number that the configuration names is sent as it stands even when the model's own limit is
+// lower: the server knows what to make of it.
+func (w *window) limit(most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.most = most
+	if most > 0 && !w.fixed {
+		w.size = min(w.size, most)
+	}
+}
+
+// fit gives the num_ctx for a prompt, grown if the prompt needs it. A prompt that certainly is longer than the window can
+// become is refused.
+func (w *window) fit(c *messages.Conversation, size ollamachat.Size) (int, error) {
+	w.mu.Lock()
+	most, whole := w.most, w.whole
+	estimate := w.estimate(size)
+	w.mu.Unlock()
+	// No token is shorter than a byte, so most prompts need no closer look.
+	if most > 0 && size.Bytes > int64(most) {
+		// Some templates give the model only the last message. What was left out cannot be too long.
+		if n := ollamachat.Floor(c, !whole); n > int64(most) {
+			e := fault.New(fault.ContextOverflow, "prompt is too long: %d tokens > %d maximum", max(n, estimate), most)
+			e.Void, e.Outcome = true, "too_large"
+			return 0, e
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.fixed {
+		w.grow(func(size int) bool { return estimate+min(c.MaxTokens, int64(size)/4) <= int64(size) }, "a prompt needs it")
+	}
+	return w.size, nil
+}
+
+// estimate is how many tokens a prompt probably has. The caller holds the lock.
+func (w *window) estimate(s ollamachat.Size) int64 {
+	return int64(math.Ceil(float64(s.Bytes)*w.density)) + int64(s.Images)*imageTokens
+}
+
+// grow doubles the window until it is enough, or as large as it can become. The caller holds the lock.
+func (w *window) grow(enough func(size int) bool, why string) {
+	for w.size < w.most && !enough(w.size) {
+		from := w.size
+		w.size = min(2*w.size, w.most)
+		if w.log != nil {
+			w.log.WithFields(logrus.Fields{"model": w.model, "from": from, "num_ctx": w.size, "reason": why}).
+				Info("ollama: window grown; the model is loaded again")
+		}
+	}
+}
+
+// overflowed hears that a prompt did not fit though it was thought to: the estimate was too low, and the next try gets more.
+func (w *window) overflowed(sent int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.fixed {
+		w.grow(func(size int) bool { return size > sent }, "the server says that a prompt did not fit")
+	}
+}
+
+// watch learns from the answer's own count of the prompt once the answer has ended.
+func (w *window) watch(reply *providers.Reply, c *messages.Conversation, size ollamachat.Size) {
+	if size.Bytes < enoughToTell || size.Images > 0 {
+		return
+	}
+	inner := reply.CloseFunc
+	var once sync.Once
+	reply.CloseFunc = func() (err error) {
+		if inner != nil {
+			err = inner() // first: until then the answer may still be read
+		}
+		once.Do(func() {
+			if u := reply.Usage(); u.Known {
+				w.learn(c, size, u.Prompt())
+			}
+		})
+		return err
+	}
+}
+
+func (w *window) learn(c *messages.Conversation, size ollamachat.Size, prompt int64) {
+	whole := false
+	if size.Turns > 1 {
+		all := ollamachat.Floor(c, false)
+		whole = prompt >= all && all > 2*ollamachat.Floor(c, true)
+	}
+	seen := min(float64(prompt)/float64(size.Bytes), maxDensity)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.density = max(startDensity, seen, w.density*0.9+seen*0.1)
+	w.whole = w.whole || whole
+}

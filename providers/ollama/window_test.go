@@ -1,0 +1,172 @@
+package ollama
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"signalbox/config"
+	"signalbox/internal/fault"
+	"signalbox/providers"
+)
+
+var c0 providers.Deps
+
+func TestWindow(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg     config.Provider
+		limit   int // of the model; 0: /api/show fails
+		prompts []int
+		want    []int // num_ctx sent, 0 for refused
+	}{
+		"it starts at 32768": {limit: 131072, prompts: []int{10, 100}, want: []int{32768, 32768}},
+		"it starts at the model's limit when that is less": {limit: 8192, prompts: []int{10}, want: []int{8192}},
+		"it starts at max_num_ctx when that is less":       {cfg: config.Provider{MaxNumCtx: 4096}, limit: 131072, prompts: []int{10}, want: []int{4096}},
+		"it doubles once when a prompt needs it":           {limit: 131072, prompts: []int{10, 30_000, 10}, want: []int{32768, 65536, 65536}},
+		"it doubles as often as a prompt needs it":         {limit: 1 << 20, prompts: []int{70_000, 10}, want: []int{131072, 131072}},
+		"it never grows beyond the model's limit":          {limit: 40960, prompts: []int{29_000, 10}, want: []int{40960, 40960}},
+		"it never grows beyond max_num_ctx":                {cfg: config.Provider{MaxNumCtx: 50_000}, limit: 131072, prompts: []int{36_000}, want: []int{50_000}},
+		"it takes a number as it is":                       {cfg: config.Provider{NumCtx: 16384}, limit: 131072, prompts: []int{10, 14_000}, want: []int{16384, 16384}},
+		"it refuses what cannot fit the number":            {cfg: config.Provider{NumCtx: 4096}, limit: 131072, prompts: []int{4097, 4096}, want: []int{0, 4096}},
+		"it refuses what cannot fit the model":             {limit: 8192, prompts: []int{8193, 8192}, want: []int{0, 8192}},
+		"it refuses what cannot fit max_num_ctx":           {cfg: config.Provider{MaxNumCtx: 8192}, limit: 131072, prompts: []int{8193, 8192}, want: []int{0, 8192}},
+		"it goes on without knowing":                       {prompts: []int{10, 50_000}, want: []int{32768, 32768}},
+		"it refuses nothing without knowing":               {prompts: []int{500_000}, want: []int{32768}},
+		"it keeps to max_num_ctx without knowing":          {cfg: config.Provider{MaxNumCtx: 8192}, prompts: []int{10, 9000}, want: []int{8192, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			if c.limit > 0 {
+				s.show = limited(c.limit)
+			}
+			c.cfg.BaseURL = s.URL
+			p, log := client(t, c.cfg)
+			grown, sent := 0, 0
+			for i, words := range c.prompts {
+				_, _, err := send(t.Context(), p, call(t, "m", prompt(words)))
+				if c.want[i] == 0 {
+					f := fault.From(err)
+					if f == nil || f.Kind != fault.ContextOverflow || !f.Void || !strings.HasPrefix(f.Message, "prompt is too long: ") || !strings.HasSuffix(f.Message, " maximum") {
+						t.Fatalf("prompt %d: got %v, want a refusal", i, err)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := s.sent(t, sent).Options.NumCtx; got != c.want[i] {
+					t.Errorf("prompt %d: num_ctx is %d, want %d", i, got, c.want[i])
+				}
+				sent++
+			}
+			if s.chats() != sent {
+				t.Errorf("%d chats for %d prompts that could fit", s.chats(), sent)
+			}
+			for size := 32768; size < c.want[0] || len(c.want) > 1 && size < c.want[1]; size *= 2 {
+				grown++
+			}
+			if n := len(log.AllEntries()); n != grown {
+				t.Errorf("%d growths are logged, want %d", n, grown)
+			}
+		})
+	}
+}
+
+func TestOneWindowForTwoNames(t *testing.T) {
+	s := serve(t)
+	s.show = limited(131072)
+	c, _ := client(t, config.Provider{BaseURL: s.URL})
+	for i, model := range []string{"m", "m:latest", "hf.co/x/m", "m"} {
+		words := 10
+		if i == 0 {
+			words = 30_000
+		}
+		if _, _, err := send(t.Context(), c, call(t, model, prompt(words))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []int{65536, 65536, 32768, 65536} {
+		if got := s.sent(t, i).Options.NumCtx; got != want {
+			t.Errorf("chat %d: num_ctx is %d, want %d", i, got, want)
+		}
+	}
+}
+
+// A prompt that was thought to fit and did not: the caller hears it (one attempt is one call), the next one gets more.
+func TestGrowsAfterAnOverflow(t *testing.T) {
+	s := serve(t)
+	s.show = limited(131072)
+	s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		if s.chats() == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":"the input length exceeds the context length"}`)
+			return
+		}
+		_, _ = io.WriteString(w, ok)
+	}
+	c, log := client(t, config.Provider{BaseURL: s.URL})
+	_, _, err := send(t.Context(), c, call(t, "m", prompt(10)))
+	if kindOf(err) != fault.ContextOverflow || s.chats() != 1 {
+		t.Fatalf("got %v after %d chats", err, s.chats())
+	}
+	if _, _, err := send(t.Context(), c, call(t, "m", prompt(10))); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.sent(t, 1).Options.NumCtx; got != 65536 || len(log.AllEntries()) != 1 {
+		t.Errorf("num_ctx is %d, %d lines logged", got, len(log.AllEntries()))
+	}
+}
+
+// The server's own counts teach how many tokens a byte has here.
+func TestLearnsDensity(t *testing.T) {
+	s := serve(t)
+	s.show = limited(131072)
+	s.chat = func(w http.ResponseWriter, _ *http.Request, body []byte) {
+		fmt.Fprintf(w, `{"message":{"content":"ok"},"done":true,"prompt_eval_count":%d,"eval_count":1}`, len(body)/2)
+	}
+	c, _ := client(t, config.Provider{BaseURL: s.URL})
+	for _, words := range []int{10_000, 14_000} { // 70 KB: 20,000 tokens by the first guess, 35,000 as this server counts
+		if _, _, err := send(t.Context(), c, call(t, "m", prompt(words))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := s.sent(t, 0).Options.NumCtx, s.sent(t, 1).Options.NumCtx; a != 32768 || b != 65536 {
+		t.Errorf("num_ctx was %d, then %d", a, b)
+	}
+}
+
+// Only the last message is sure to reach the model. That a template gives it the others too is learned from an answer; from
+// then on a history that cannot fit is refused before it is sent.
+func TestRefusesAHistoryOnceTheTemplateIsKnown(t *testing.T) {
+	history := func(words int) string {
+		return `{"max_tokens":9,"system":"` + strings.Repeat("rule ", words) + `","messages":[{"role":"user","content":"Hi"}]}`
+	}
+	for name, c := range map[string]struct {
+		counted int // prompt tokens that the server reports for the first answer
+		refused bool
+	}{
+		"it refuses when the template gives all":  {counted: 5010, refused: true},
+		"it sends when the template gives little": {counted: 12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			s.show = limited(8192)
+			s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+				fmt.Fprintf(w, `{"message":{"content":"ok"},"done":true,"prompt_eval_count":%d,"eval_count":1}`, c.counted)
+			}
+			p, _ := client(t, config.Provider{BaseURL: s.URL})
+			if _, _, err := send(t.Context(), p, call(t, "m", history(9000))); err != nil {
+				t.Fatalf("nothing is known yet, but: %v", err)
+			}
+			if _, _, err := send(t.Context(), p, call(t, "m", history(5000))); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := send(t.Context(), p, call(t, "m", history(9000)))
+			if refused := kindOf(err) == fault.ContextOverflow; refused != c.refused {
+				t.Errorf("refused: %t (%v), want %t", refused, err, c.refused)
+			}
+		})
+	}
+}

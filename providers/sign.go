@@ -1,0 +1,62 @@
+package providers
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+
+	"signalbox/config"
+)
+
+// Bearer sets a provider's key as Authorization: Bearer, and the extra headers of its configuration.
+func Bearer(cfg config.Provider) func(http.Header) {
+	return func(h http.Header) {
+		if !cfg.APIKey.Empty() {
+			h.Set("Authorization", "Bearer "+cfg.APIKey.Reveal())
+		}
+		Extra(h, cfg)
+	}
+}
+
+// Extra sets the configured extra headers. They never replace the framing of a request.
+func Extra(h http.Header, cfg config.Provider) {
+	for k, v := range cfg.Headers {
+		switch strings.ToLower(k) {
+		case "host", "content-length", "transfer-encoding", "connection", "idempotency-key", "x-idempotency-key":
+		default:
+			h.Set(k, v)
+		}
+	}
+}
+
+// Anthropic sets the headers of an upstream that speaks Messages: the caller's anthropic-* (an open list, betas included), what
+// tells clients apart, and one credential: the provider's own key, or the caller's where the provider has none.
+func Anthropic(call Call, cfg config.Provider) func(http.Header) {
+	return func(h http.Header) {
+		for k, v := range call.Header {
+			low := strings.ToLower(k)
+			switch {
+			case strings.HasPrefix(low, "anthropic-"), strings.HasPrefix(low, "x-claude-code-"), low == "x-app", low == "user-agent":
+				h[k] = v
+			}
+		}
+		if h.Get("Anthropic-Version") == "" {
+			h.Set("Anthropic-Version", "2023-06-01")
+		}
+		switch {
+		case !cfg.APIKey.Empty():
+			h.Set("X-Api-Key", cfg.APIKey.Reveal())
+		case call.Credential.Empty():
+		case call.Bearer:
+			h.Set("Authorization", "Bearer "+call.Credential.Reveal())
+		default:
+			h.Set("X-Api-Key", call.Credential.Reveal())
+		}
+		Extra(h, cfg)
+	}
+}
+
+// holdsSecret reports whether a text repeats the key.
+func holdsSecret(body []byte, key config.Secret) bool {
+	return !key.Empty() && bytes.Contains(body, []byte(key.Reveal()))
+}

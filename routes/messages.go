@@ -1,0 +1,102 @@
+package routes
+
+import (
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"signalbox/internal/dispatch"
+	"signalbox/internal/fault"
+	"signalbox/internal/routing"
+	"signalbox/middleware"
+)
+
+const defaultWrite = 30 * time.Second
+
+// messages serves a message: routing makes a plan, dispatch carries it out, respond writes what comes.
+func (h *handlers) messages(c *gin.Context, g *Generation, path *routing.Target) {
+	rec := middleware.Record(c)
+	ask, err := h.ask(c, g, path)
+	if err != nil {
+		Problem(c, err)
+		return
+	}
+	reply, err := g.Dispatch.Do(c.Request.Context(), ask, rec)
+	if err != nil {
+		Problem(c, err)
+		return
+	}
+	defer func() { _ = reply.Close() }()
+	write := defaultWrite
+	if cfg, ok := g.Providers.Config(rec.Provider); ok && cfg.Timeouts.ClientWrite > 0 {
+		write = cfg.Timeouts.ClientWrite.D()
+	}
+	respond(c, reply, write)
+}
+
+// countTokens answers how many tokens a prompt has: by the upstream's own counter, else by estimate.
+func (h *handlers) countTokens(c *gin.Context, g *Generation, path *routing.Target) {
+	rec := middleware.Record(c)
+	rec.Count = true
+	ask, err := h.ask(c, g, path)
+	if err != nil {
+		Problem(c, err)
+		return
+	}
+	n, exact, err := g.Dispatch.Count(c.Request.Context(), ask, rec)
+	if err != nil {
+		Problem(c, err)
+		return
+	}
+	answerHeaders(c, nil)
+	if !exact {
+		c.Writer.Header().Set("X-Signalbox-Estimated", "true")
+	}
+	writeJSON(c, 200, map[string]int64{"input_tokens": n})
+}
+
+// ask gathers what dispatch needs.
+func (h *handlers) ask(c *gin.Context, g *Generation, path *routing.Target) (dispatch.Ask, error) {
+	req, rec, own := middleware.Request(c), middleware.Record(c), middleware.Caller(c)
+	rec.Agent = agent(c)
+	q := routing.Query{Path: path, Header: c.GetHeader("X-Signalbox-Target"), Agent: rec.Agent, Model: req.Model(), OwnCredential: !own.Secret.Empty()}
+	plan, err := g.Table.Plan(q)
+	if err != nil {
+		return dispatch.Ask{}, err
+	}
+	for _, s := range plan.Skipped {
+		h.d.Log.WithField("request_id", rec.RequestID).WithField("target", s).Info("fallback target passed over")
+	}
+	return dispatch.Ask{Request: req, Plan: plan, Query: c.Request.URL.RawQuery, Header: c.Request.Header,
+		Credential: own.Secret, Bearer: own.Bearer, Strict: c.GetHeader("X-Signalbox-Strict") == "true"}, nil
+}
+
+// agent is the identity that the caller names; it chooses only among configured targets.
+func agent(c *gin.Context) string {
+	name := c.GetHeader("X-Signalbox-Agent")
+	if len(name) > 128 {
+		return ""
+	}
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] >= 0x7f {
+			return ""
+		}
+	}
+	return name
+}
+
+// pass hands a path that we do not serve to a provider that speaks Anthropic's API, when the target or the default is one.
+func (h *handlers) pass(c *gin.Context, g *Generation, path string, provider string) {
+	body, err := middleware.Body(c, g.Config.BodyLimit)
+	if err != nil {
+		Problem(c, err)
+		return
+	}
+	if err := h.handOn(c, g, path, provider, body); err != nil {
+		Problem(c, err)
+	}
+}
+
+func notServed(path string) error {
+	return fault.New(fault.NotFound, "%s is Anthropic's own and is not served by this target; set default to an anthropic provider, or use the path /v1/<anthropic provider>/<model>%s", path, path)
+}

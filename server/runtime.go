@@ -1,0 +1,145 @@
+package server
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"signalbox/config"
+	"signalbox/internal/dispatch"
+	"signalbox/internal/pricing"
+	"signalbox/internal/routing"
+	"signalbox/providers"
+	"signalbox/providers/anthropic"
+	"signalbox/providers/echo"
+	"signalbox/providers/ollama"
+	"signalbox/providers/openaicompat"
+	"signalbox/providers/openrouter"
+	"signalbox/routes"
+)
+
+// kinds are the constructors of every kind of provider that this build has.
+var kinds = map[string]providers.Constructor{
+	"anthropic":  anthropic.New,
+	"ollama":     ollama.New,
+	"openai":     openaicompat.New,
+	"openrouter": openrouter.New,
+	"signalbox":  echo.New,
+}
+
+// generation is one immutable state of the gateway with the requests that still use it. It closes when it was replaced and
+// the last of them has ended.
+type generation struct {
+	routes.Generation
+	pricing *pricing.Catalog
+	refs    atomic.Int64 // requests, and one for being current
+}
+
+func (g *generation) release() {
+	if g.refs.Add(-1) == 0 {
+		g.Providers.Close()
+	}
+}
+
+// acquire takes the current generation. One that has just been retired is not taken again.
+func (s *Server) acquire() *generation {
+	for {
+		g := s.current.Load()
+		for n := g.refs.Load(); n > 0; n = g.refs.Load() {
+			if g.refs.CompareAndSwap(n, n+1) {
+				return g
+			}
+		}
+		runtime.Gosched() // it was retired between the two loads; the next one is already there
+	}
+}
+
+// build makes a generation of a configuration and checks it whole. Nothing of it is in use before it succeeds.
+func (s *Server) build(cfg *config.Config) (*generation, error) {
+	deps := providers.Deps{Log: s.o.Log, Now: s.now, Version: s.o.Version}
+	reg, err := providers.NewRegistry(kinds, cfg.Providers, deps)
+	if err != nil {
+		return nil, err
+	}
+	prices, err := s.prices(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{pricing: prices}
+	g.refs.Store(1)
+	lists := routes.NewLists(reg, s.now, func(provider string, models []providers.Model) { s.learned(g, provider, models) })
+	table, err := routing.NewTable(s.settings(cfg, lists))
+	if err != nil {
+		return nil, err
+	}
+	for name, p := range cfg.Providers {
+		s.metrics.Names.Allow(name, "")
+		if p.InsecureSkipVerify {
+			s.o.Log.WithField("provider", name).Warn("TLS verification is switched off for this provider")
+		}
+	}
+	g.Generation = routes.Generation{
+		Config: cfg, Providers: reg, Table: table, Lists: lists,
+		Probes: routes.NewProbes(reg, cfg, s.now, s.metrics.ProviderUp),
+		Dispatch: dispatch.New(dispatch.Options{Providers: reg, Book: s.ledger, Pricer: prices, Estimator: s.estimator, Retry: cfg.Retry,
+			Breakers: s.breakers, Strict: cfg.Strict, Log: s.o.Log, Now: s.now}),
+	}
+	return g, nil
+}
+
+func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Settings {
+	names := make([]string, 0, len(cfg.Providers))
+	for name := range cfg.Providers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	agents := map[string]string{}
+	for prefix, rules := range map[string]map[string]string{"": cfg.Agents, "command:": cfg.Commands, "skill:": cfg.Skills, "hook:": cfg.Hooks} {
+		for name, target := range rules {
+			agents[prefix+name] = target
+		}
+	}
+	claude := cfg.Providers["anthropic"]
+	return routing.Settings{Providers: names, Default: cfg.Default, Aliases: cfg.Aliases, Agents: agents, Fallbacks: cfg.Fallbacks,
+		FallbackOn: cfg.FallbackOn(), ClaudeModel: cfg.ClaudeModel, ClaudeKey: !claude.APIKey.Empty(), Offers: lists.Offers}
+}
+
+// prices is the catalogue with the configuration's own prices over it.
+func (s *Server) prices(cfg *config.Config) (*pricing.Catalog, error) {
+	o := pricing.Options{Overrides: map[string]pricing.Price{}, Catalogs: map[string]string{}, Now: s.now}
+	for pattern, p := range cfg.Prices {
+		o.Overrides[pattern] = pricing.Price{Input: string(p.Input), Output: string(p.Output), CacheRead: string(p.CacheRead), CacheWrite: string(p.CacheWrite)}
+	}
+	for name, p := range cfg.Providers {
+		kind := p.Kind
+		if kind == "" {
+			kind = name
+		}
+		o.Catalogs[name] = kind
+		switch kind {
+		case "ollama", "signalbox":
+			o.Free = append(o.Free, name)
+		case "openai":
+			if p.Profile != "" {
+				o.Catalogs[name] = p.Profile
+			} else if _, ok := providers.PresetFor(name); ok {
+				o.Catalogs[name] = name
+			}
+		}
+	}
+	return pricing.New(o)
+}
+
+// learned takes a provider's own list: its models may be metric labels, and its prices hold.
+func (s *Server) learned(g *generation, provider string, models []providers.Model) {
+	var rows []pricing.Row
+	for _, m := range models {
+		s.metrics.Names.Allow(provider, m.ID)
+		if p := m.Price; p != nil {
+			rows = append(rows, pricing.Row{Model: m.ID, Input: p.Input, Output: p.Output, CacheRead: p.CacheRead, CacheWrite: p.CacheWrite})
+		}
+	}
+	if len(rows) > 0 {
+		g.pricing.SetList(provider, rows)
+	}
+}

@@ -1,0 +1,3 @@
+module signalbox/tests/models/make
+
+go 1.26.0
