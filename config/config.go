@@ -168,6 +168,7 @@ type NumCtx int
 func Default() *Config {
 	return &Config{
 		Listen:      "127.0.0.1:3456",
+		Sources:     []string{},
 		Retry:       Retry{Attempts: 1},
 		Breaker:     Breaker{Consecutive: 5},
 		MaxInflight: 4096,

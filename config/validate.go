@@ -248,13 +248,11 @@ func (v *checker) targets() error {
 	c := v.c
 	for _, name := range slices.Sorted(maps.Keys(c.Aliases)) {
 		key := "aliases." + name
-		first, _, slashed := strings.Cut(name, "/")
-		_, isProvider := c.Providers[first]
 		switch {
 		case name == "claude" || name == "default":
 			return v.fail(key, "%s has a meaning of its own and cannot be an alias", name)
-		case !modelName.MatchString(name) || slashed && isProvider:
-			return v.fail(key, "not a name that can be an alias: it must not look like a target of a provider")
+		case !modelName.MatchString(name) || strings.Contains(name, "/"):
+			return v.fail(key, "not a name that can be an alias: letters, digits and . _ : @ + -, without a slash, so that no target looks like it")
 		}
 		if err := v.target(key, c.Aliases[name], false); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"signalbox/config"
+	"signalbox/internal/wire"
 )
 
 // Bearer sets a provider's key as Authorization: Bearer, and the extra headers of its configuration.
@@ -54,6 +55,14 @@ func Anthropic(call Call, cfg config.Provider) func(http.Header) {
 		}
 		Extra(h, cfg)
 	}
+}
+
+// scrub cuts the provider's own key out of a text that an upstream wrote.
+func scrub(text string, key config.Secret) string {
+	if key.Empty() {
+		return text
+	}
+	return wire.Scrub(text, key.Reveal())
 }
 
 // holdsSecret reports whether a text repeats the key.

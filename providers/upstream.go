@@ -357,11 +357,14 @@ func (u *Upstream) broken(ctx context.Context, err error, answered bool) *fault.
 	return made(fault.Upstream, "protocol", false, "the upstream did not answer with proper HTTP")
 }
 
-// name puts the provider's name on a wire's error.
+// name puts the provider's name on a wire's error, and cuts this provider's key out of what it says.
 func (u *Upstream) name(err error) error {
 	var f *fault.Error
-	if errors.As(err, &f) && f.Provider == "" {
-		f.Provider = u.Name
+	if errors.As(err, &f) {
+		if f.Provider == "" {
+			f.Provider = u.Name
+		}
+		f.Message = scrub(f.Message, u.Config.APIKey)
 	}
 	return err
 }
@@ -371,6 +374,9 @@ func (a *attempt) refused(resp *http.Response, decode func(int, http.Header, []b
 	a.arm(errorPause, &fault.Error{Kind: fault.Upstream})
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	a.close()
+	if holdsSecret(body, a.u.Config.APIKey) {
+		body = []byte(scrub(string(body), a.u.Config.APIKey)) // before the text is cut short, so that no half of a key survives
+	}
 	f := decode(resp.StatusCode, resp.Header, body)
 	_ = a.u.name(f)
 	return f
@@ -535,7 +541,7 @@ func (u *Upstream) small(ctx context.Context, method, path string, sign func(htt
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, wire.ReadError(u.Name, resp.StatusCode, resp.Header, text)
+		return nil, u.name(wire.ReadError(u.Name, resp.StatusCode, resp.Header, text))
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	if err != nil {

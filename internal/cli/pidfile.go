@@ -61,7 +61,7 @@ func readPID(path string) (pidRecord, bool, error) {
 		return pidRecord{}, false, err
 	}
 	var r pidRecord
-	if json.Unmarshal(data, &r) != nil || r.PID <= 1 || r.Port < 1 || r.Port > 65535 {
+	if json.Unmarshal(data, &r) != nil || r.PID < 1 || r.Port < 1 || r.Port > 65535 {
 		return pidRecord{}, false, nil
 	}
 	return r, true, nil

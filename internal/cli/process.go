@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -105,13 +104,4 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// portFree reports whether an address can be listened on right now.
-func portFree(address string) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }

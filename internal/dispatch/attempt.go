@@ -72,6 +72,10 @@ func (a *attempt) fail(f *fault.Error) {
 	case f.Void:
 		a.settle(exchange.Void, f.Label(), messages.Usage{})
 		return
+	case f.Outcome == "upstream_5xx":
+		// Most upstreams do not charge for their own errors, but none promises it: written down as nothing, marked as a guess.
+		a.settle(exchange.Estimated, f.Label(), messages.Usage{})
+		return
 	case f.Kind == fault.Timeout, f.Kind == fault.Canceled, f.Kind == fault.Upstream:
 		a.settle(exchange.Estimated, f.Label(), a.guess(messages.Usage{}, 0))
 		return

@@ -85,17 +85,15 @@ func openBook(ctx context.Context, dir string) (*Book, error) {
 	}
 	db.SetMaxOpenConns(4)
 	b := &Book{db: db, stmts: map[string]*sql.Stmt{}}
-	if err := b.migrate(ctx); err == nil {
+	err = b.migrate(ctx)
+	if err == nil {
 		b.conn, err = db.Conn(ctx)
-		if err == nil {
-			return b, nil
-		}
-	} else {
+	}
+	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	db.Close()
-	return nil, fmt.Errorf("%s: %w", path, err)
+	return b, nil
 }
 
 // migrate asks first, since nearly always there is nothing to do and goose takes its time.
@@ -141,7 +139,7 @@ func (b *Book) Close() error {
 	return errors.Join(err, b.conn.Close(), b.db.Close())
 }
 
-// exec runs a statement of the writer, prepared once.
+// prepared gives a statement of the writer; each is prepared once.
 func (b *Book) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s := b.stmts[query]; s != nil {
 		return s, nil
@@ -229,17 +227,28 @@ func (b *Book) apply(ctx context.Context, owner, file string, records []record, 
 		return nil
 	}
 	return b.change(ctx, func(c *cells) error {
+		// An attempt that ended within the batch is written once, closed. Only the first settle of an attempt counts.
+		ends := make(map[exchange.AttemptID]*Settlement, len(records)/2)
+		for i := len(records) - 1; i >= 0; i-- {
+			if r := &records[i]; r.kind == kindSettle {
+				ends[r.intent.ID] = &r.settle
+			}
+		}
 		for i := range records {
 			r := &records[i]
-			var err error
-			switch r.kind {
-			case kindIntent:
-				_, err = b.insert(ctx, c, owner, &r.intent)
-			case kindSettle:
-				err = b.settle(ctx, c, owner, r)
+			end := ends[r.intent.ID]
+			if r.kind == kindSettle && end == nil {
+				continue // written with its intent, or an earlier settle of this batch
+			}
+			inserted, err := b.insert(ctx, c, owner, &r.intent, end)
+			if err == nil && !inserted && r.kind == kindSettle {
+				_, err = b.closeRow(ctx, c, r.intent.ID, end)
 			}
 			if err != nil {
 				return err
+			}
+			if inserted || r.kind == kindSettle {
+				delete(ends, r.intent.ID)
 			}
 		}
 		if file == "" {
@@ -250,23 +259,63 @@ func (b *Book) apply(ctx context.Context, owner, file string, records []record, 
 	})
 }
 
-// insert adds an open row, unless the attempt is there.
-func (b *Book) insert(ctx context.Context, c *cells, owner string, in *Intent) (bool, error) {
-	day, end := b.dayOf(in.Time)
-	n, err := b.exec(ctx, `INSERT INTO attempts (id, request_id, time, day, day_end, provider, model, agent, key, session, state, free, journal)
-		VALUES (?,?,?,?,?,?,?,?,?,?,'open',?,?) ON CONFLICT DO NOTHING`,
-		string(in.ID), in.RequestID, in.Time.UnixNano(), day, end, in.Provider, in.Model, in.Agent, in.Key, in.Session, in.Free, owner)
+// insert adds a row, unless the attempt is there: open, or closed when its end is known. A settle whose intent was lost
+// comes this way too.
+func (b *Book) insert(ctx context.Context, c *cells, owner string, in *Intent, end *Settlement) (bool, error) {
+	k := cell{agent: in.Agent, provider: in.Provider, model: in.Model, key: in.Key}
+	k.day, k.end = b.dayOf(in.Time)
+	var none Settlement
+	s, settled, cost := end, sql.NullInt64{}, sql.NullInt64{}
+	if end == nil {
+		none.State = exchange.Open
+		s = &none
+	} else {
+		settled = sql.NullInt64{Int64: end.Time.UnixNano(), Valid: true}
+		cost = costOf(end)
+	}
+	u := &s.Usage
+	n, err := b.exec(ctx, `INSERT INTO attempts (id, request_id, time, day, day_end, provider, model, agent, key, session, state, outcome, input, output, thinking, cache_read,
+		cache_write_5m, cache_write_1h, web_searches, tier, cost, price, free, journal, settled) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+		string(in.ID), in.RequestID, in.Time.UnixNano(), k.day, k.end, in.Provider, in.Model, in.Agent, in.Key, in.Session, string(s.State), s.Outcome, u.Input, u.Output, u.Thinking, u.CacheRead,
+		u.CacheWrite5m, u.CacheWrite1h, u.WebSearches, u.Tier, cost, s.Price, in.Free, owner, settled)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	k := cell{day, end, in.Agent, in.Provider, in.Model, in.Key}
-	s := c.at(k)
-	s.attempts++
+	t := c.at(k)
+	t.attempts++
+	if end != nil {
+		t.add(end, cost)
+	}
 	if in.RequestID == "" {
-		s.singles++
+		t.singles++
 		return true, nil
 	}
 	return true, b.countRequest(ctx, c, in, k)
+}
+
+// add counts what became of an attempt.
+func (t *sums) add(s *Settlement, cost sql.NullInt64) {
+	u := &s.Usage
+	t.input += u.Input
+	t.output += u.Output
+	t.thinking += u.Thinking
+	t.cacheRead += u.CacheRead
+	t.cacheWrite += u.CacheWrite5m + u.CacheWrite1h
+	t.cost += cost.Int64
+	if s.State == exchange.Estimated {
+		t.estimated++
+	}
+	if !cost.Valid {
+		t.unpriced++
+	}
+}
+
+// costOf is the row's cost: null when no price is known, and zero for what was never processed.
+func costOf(s *Settlement) sql.NullInt64 {
+	if s.Priced {
+		return sql.NullInt64{Int64: int64(s.Cost), Valid: true}
+	}
+	return sql.NullInt64{Valid: s.State == exchange.Void}
 }
 
 // countRequest sees to it that a request counts once however many attempts it took: with the second, the first one's single
@@ -312,55 +361,24 @@ func (b *Book) retried(ctx context.Context, id, request string, first bool, at i
 	return err
 }
 
-// settle closes an open row. A row that is there and not open was closed before, and stays as it is.
-func (b *Book) settle(ctx context.Context, c *cells, owner string, r *record) error {
-	done, err := b.closeRow(ctx, c, &r.intent, &r.settle)
-	if done || err != nil {
-		return err
-	}
-	if inserted, err := b.insert(ctx, c, owner, &r.intent); err != nil || !inserted {
-		return err // the intent was lost only if there was no row
-	}
-	_, err = b.closeRow(ctx, c, &r.intent, &r.settle)
-	return err
-}
-
-func (b *Book) closeRow(ctx context.Context, c *cells, in *Intent, s *Settlement) (bool, error) {
-	var cost sql.NullInt64
-	switch {
-	case s.Priced:
-		cost = sql.NullInt64{Int64: int64(s.Cost), Valid: true}
-	case s.State == exchange.Void:
-		cost.Valid = true
-	}
+// closeRow settles an open row. A row that is there and not open was settled before, and stays as it is.
+func (b *Book) closeRow(ctx context.Context, c *cells, id exchange.AttemptID, s *Settlement) (bool, error) {
 	q, err := b.prepared(ctx, `UPDATE attempts SET state = ?, outcome = ?, input = ?, output = ?, thinking = ?, cache_read = ?, cache_write_5m = ?, cache_write_1h = ?,
 		web_searches = ?, tier = ?, cost = ?, price = ?, settled = ? WHERE id = ? AND state = 'open' RETURNING day, day_end, agent, provider, model, key`)
 	if err != nil {
 		return false, err
 	}
-	u := &s.Usage
+	u, cost := &s.Usage, costOf(s)
 	var k cell
 	err = q.QueryRowContext(ctx, string(s.State), s.Outcome, u.Input, u.Output, u.Thinking, u.CacheRead, u.CacheWrite5m, u.CacheWrite1h,
-		u.WebSearches, u.Tier, cost, s.Price, s.Time.UnixNano(), string(in.ID)).Scan(&k.day, &k.end, &k.agent, &k.provider, &k.model, &k.key)
+		u.WebSearches, u.Tier, cost, s.Price, s.Time.UnixNano(), string(id)).Scan(&k.day, &k.end, &k.agent, &k.provider, &k.model, &k.key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	t := c.at(k)
-	t.input += u.Input
-	t.output += u.Output
-	t.thinking += u.Thinking
-	t.cacheRead += u.CacheRead
-	t.cacheWrite += u.CacheWrite5m + u.CacheWrite1h
-	t.cost += cost.Int64
-	if s.State == exchange.Estimated {
-		t.estimated++
-	}
-	if !cost.Valid {
-		t.unpriced++
-	}
+	c.at(k).add(s, cost)
 	return true, nil
 }
 
@@ -400,7 +418,7 @@ func (b *Book) crash(ctx context.Context, owner string) (n int, err error) {
 		now := time.Now()
 		for i := range open {
 			s := Settlement{Time: now, State: exchange.Estimated, Outcome: "crash", Priced: open[i].Free, Price: freePrice(open[i].Free)}
-			if _, err := b.closeRow(ctx, c, &open[i], &s); err != nil {
+			if _, err := b.closeRow(ctx, c, open[i].ID, &s); err != nil {
 				return err
 			}
 		}
@@ -502,4 +520,3 @@ func (b *Book) Mark(ctx context.Context) (time.Time, error) {
 	}
 	return time.Unix(0, at.Int64), nil
 }
-

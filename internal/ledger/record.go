@@ -236,4 +236,3 @@ func clean(s *Settlement) {
 		s.State = exchange.Estimated
 	}
 }
-

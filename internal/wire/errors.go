@@ -42,8 +42,8 @@ func ReadError(provider string, status int, h http.Header, body []byte) *fault.E
 		e.Kind, e.Outcome = fault.Billing, "upstream_billing"
 	}
 	if status >= 200 && status < 300 {
-		// The answer had begun, so it may be charged.
-		e.Outcome, e.Void = "error_in_200", false
+		// An error document in the place of an answer: nothing was generated (F30).
+		e.Outcome, e.Void = "error_in_200", true
 	}
 	switch e.Kind {
 	case fault.RateLimit, fault.Overloaded, fault.Billing, fault.Timeout, fault.Upstream:

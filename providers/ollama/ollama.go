@@ -128,7 +128,7 @@ func (c *Client) notRunning(err error) error {
 	}
 	own := *f
 	if f.Kind == fault.Unreachable && errors.Is(f.Cause, syscall.ECONNREFUSED) {
-		own.Message = c.cfg.Name + ": Ollama is not running at " + c.up.Base() + "; start it with: ollama serve"
+		own.Message = "Ollama is not running at " + c.up.Base() + "; start it with: ollama serve"
 	}
 	return &own
 }

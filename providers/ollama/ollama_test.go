@@ -183,7 +183,7 @@ func TestMissingModel(t *testing.T) {
 	c, _ := client(t, config.Provider{BaseURL: s.URL, Name: "lab"})
 	_, _, err := send(t.Context(), c, call(t, "codellama", prompt(3)))
 	f := fault.From(err)
-	if f.Kind != fault.NotFound || !strings.Contains(f.Message, `lab: model "codellama" is not pulled; run: ollama pull codellama`) {
+	if f.Kind != fault.NotFound || f.Provider != "lab" || !strings.HasPrefix(f.Message, `model "codellama" is not pulled; run: ollama pull codellama`) {
 		t.Errorf("got %v", err)
 	}
 }

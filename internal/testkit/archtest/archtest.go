@@ -43,14 +43,14 @@ var floors = [][]string{
 // outside are folders of tests and generators; nothing on the map may import them.
 var outside = []string{"internal/testkit", "internal/depskeep", "tools", "tests", "examples", "bench"}
 
-// reveals are the files beside those of providers/ that may read a secret, with the reason.
-var reveals = map[string]string{
-	"config":              "resolves env: and file: forms and checks what it read",
-	"providers":           "sets the header of a call to an upstream",
-	"internal/auth":       "compares a caller's key with ours",
-	"internal/cli/run.go": "hands a credential to the agent's environment",
-	"internal/cli/serve.go": "hands --api-key to the background child through its environment, " +
-		"since argv is visible to everybody",
+// reveals are the files (or, ending in /, the folders) that may read a secret, with the reason.
+var reveals = []string{
+	"providers/",               // the header of a call to an upstream
+	"config/secret.go",         // Reveal itself
+	"config/load.go",           // resolves env: and file: forms
+	"internal/cli/client.go",   // the header of a call to our own gateway
+	"internal/cli/env.go",      // --api-key reaches the background child through its environment: argv is visible to everybody
+	"middleware/credential.go", // compares the caller's key with ours
 }
 
 // pure are the names of net/http that know nothing of connections: all that rooms without a network may use.
@@ -239,13 +239,11 @@ func (f source) belongings() []string {
 			say(i, "gin stops at the door (server, routes, middleware)")
 		case quiet && (p == "net" || strings.HasPrefix(p, "net/") && p != "net/http" && p != "net/url" && p != "net/textproto"):
 			say(i, "%s knows no network, but imports %s", f.room, p)
-		case p == "log" && !program:
-			say(i, "the standard logger is a package-level logger; take a logrus.FieldLogger")
 		case p == "github.com/prometheus/client_golang/prometheus" && f.room != "internal/metrics" && f.room != "server":
 			say(i, "metrics are made in internal/metrics alone")
 		}
 	}
-	http, osName, logrus := f.local("net/http"), f.local("os"), f.local("github.com/sirupsen/logrus")
+	http, osName, logrus, std := f.local("net/http"), f.local("os"), f.local("github.com/sirupsen/logrus"), f.local("log")
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
 		sel, ok := n.(*ast.SelectorExpr)
 		if !ok {
@@ -261,6 +259,8 @@ func (f source) belongings() []string {
 			say(sel, "%s knows no HTTP beyond header values, but uses http.%s", f.room, name)
 		case osName != "" && pkg.Name == osName && name == "Exit" && !program:
 			say(sel, "os.Exit is for cmd alone: deferred work would be lost")
+		case std != "" && pkg.Name == std && !program && name != "New" && name != "Logger": // http.Server takes a *log.Logger
+			say(sel, "log.%s is the package-level logger; take a logrus.FieldLogger", name)
 		case logrus != "" && pkg.Name == logrus && !console && slices.Contains(globals, strings.TrimSuffix(strings.TrimSuffix(name, "f"), "ln")):
 			say(sel, "logrus.%s is the package-level logger; take a logrus.FieldLogger", name)
 		}
@@ -281,12 +281,7 @@ var globals = []string{"StandardLogger", "Trace", "Debug", "Print", "Info", "War
 	"WithField", "WithFields", "WithError", "WithContext", "WithTime", "SetOutput", "SetLevel", "SetFormatter", "AddHook"}
 
 func mayReveal(f source) bool {
-	for r := range reveals {
-		if f.path == r || f.room == r || strings.HasPrefix(f.room, r+"/") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(reveals, func(r string) bool { return f.path == r || strings.HasSuffix(r, "/") && strings.HasPrefix(f.path, r) })
 }
 
 // mentions says whether a declaration makes a logger: it names one of logrus's logger types or its New.

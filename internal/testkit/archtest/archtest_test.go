@@ -42,7 +42,8 @@ func TestRules(t *testing.T) {
 		{"it reports a package-level logger", "server/x.go", `import "github.com/sirupsen/logrus"; var log = logrus.New()`, "package-level logger"},
 		{"it reports logrus's own logger", "server/x.go", `import "github.com/sirupsen/logrus"; func f() { logrus.Infof("x") }`, "package-level logger"},
 		{"it lets a logger be handed down", "server/x.go", `import "github.com/sirupsen/logrus"; func f(l logrus.FieldLogger) { l.Info("x") }`, ""},
-		{"it reports the standard logger", "server/x.go", `import "log"; var _ = log.Print`, "standard logger"},
+		{"it reports the standard logger", "server/x.go", `import "log"; var _ = log.Print`, "log.Print is the package-level logger"},
+		{"it lets net/http have the logger it asks for", "server/x.go", `import "log"; var _ = log.New`, ""},
 		{"it keeps metrics on one page", "internal/ledger/x.go", `import "github.com/prometheus/client_golang/prometheus"`, "internal/metrics alone"},
 		{"it leaves generators alone", "tools/catalog/x.go", `import "os"; func f() { os.Exit(1) }`, ""},
 	}

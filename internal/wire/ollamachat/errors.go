@@ -16,17 +16,12 @@ func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
 	text := strings.ToLower(e.Message)
 	switch {
 	case e.Kind == fault.NotFound && strings.Contains(text, "model") && strings.Contains(text, "not found"):
-		e.Message = NotPulled(j.opts.provider(), j.model) + " (" + e.Message + ")"
+		e.Message = "model " + quoted(j.model) + " is not pulled; run: ollama pull " + j.model + " (" + e.Message + ")"
 	case e.Kind == fault.UpstreamKey && messages.Valid(body) == nil && messages.View(body).Get("signin_url").Exists():
 		// Not a key of ours: the server is to ask the cloud for this model and is not signed in there.
-		e.Message = j.opts.provider() + ": the server is not signed in to Ollama's cloud, where " + quoted(j.model) + " runs; run there: ollama signin"
+		e.Message = "the server is not signed in to Ollama's cloud, where " + quoted(j.model) + " runs; run there: ollama signin"
 	}
 	return e
-}
-
-// NotPulled says that a model is not on the server, and what to do.
-func NotPulled(provider, model string) string {
-	return provider + ": model " + quoted(model) + " is not pulled; run: ollama pull " + model
 }
 
 // failure reads an error that came inside an answer whose status said that all was well.

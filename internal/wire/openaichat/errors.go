@@ -53,7 +53,7 @@ func isError(v gjson.Result) bool {
 	return false
 }
 
-// errorFinishes are native finish reasons of failures that OpenRouter gives a harmless finish reason.
+// errorNative reports whether a native finish reason tells of a failure, which OpenRouter gives a harmless finish reason.
 func errorNative(native string) bool {
 	switch native {
 	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "malformed_function_call", "network_error", "error", "OTHER":

@@ -117,7 +117,7 @@ func (d *decoder) open() error {
 		head = head[:len(head)+n]
 		first := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
 		switch {
-		case len(first) > 0 && (first[0] == '{' || first[0] == '[' && !bytes.HasPrefix([]byte("[DONE]"), first[:min(len(first), 6)])):
+		case len(first) > 0 && (first[0] == '{' || first[0] == '['):
 			return d.document(head, err)
 		case len(first) > 0 && !couldBeMark(first) || len(head) == cap(head):
 			if err == nil || err == io.EOF {

@@ -128,6 +128,7 @@ func FuzzDecodeStream(f *testing.F) {
 		}
 	}
 	f.Add([]byte("data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}},{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"n\",\"arguments\":\"{\"}}]}}]}\r\rdata: [DONE]\r\r"), uint32(9))
+	f.Add([]byte("[{\"choices\":1}] [DONE]"), uint32(80)) // once depended on where the first bytes were cut
 	f.Fuzz(func(t *testing.T, raw []byte, seed uint32) {
 		run := func(r io.Reader) string {
 			job := newTestJob(t, true)
@@ -194,7 +195,9 @@ func (l *lullReader) Read(p []byte) (int, error) {
 }
 
 func TestLull(t *testing.T) {
-	chunk := func(s string) []byte { return []byte(`data: {"choices":[{"index":0,"delta":{"content":"` + s + `"}}]}` + "\n\n") }
+	chunk := func(s string) []byte {
+		return []byte(`data: {"choices":[{"index":0,"delta":{"content":"` + s + `"}}]}` + "\n\n")
+	}
 	r := &lullReader{pieces: [][]byte{chunk("a"), append(chunk("b"), chunk("c")...), []byte("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")}}
 	var got []string
 	for ev, err := range newTestJob(t, true).DecodeStream(r) {
