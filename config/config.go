@@ -20,11 +20,14 @@ type Config struct {
 	Providers map[string]Provider `yaml:"providers,omitempty" validate:"dive"`
 	// Aliases are names that stand for a target.
 	Aliases map[string]string `yaml:"aliases,omitempty"`
-	// Agents, Commands, Skills and Hooks give an agent (command, skill, hook) of that name its own target.
-	Agents   map[string]string `yaml:"agents,omitempty"`
+	// Agents give the agent of that name its own target.
+	Agents map[string]string `yaml:"agents,omitempty"`
+	// Commands do the same for slash commands.
 	Commands map[string]string `yaml:"commands,omitempty"`
-	Skills   map[string]string `yaml:"skills,omitempty"`
-	Hooks    map[string]string `yaml:"hooks,omitempty"`
+	// Skills do the same for skills.
+	Skills map[string]string `yaml:"skills,omitempty"`
+	// Hooks do the same for hooks.
+	Hooks map[string]string `yaml:"hooks,omitempty"`
 	// Fallbacks are the targets to try next, by target, pattern (ollama/*) or alias. Without an entry nobody else is called.
 	Fallbacks map[string][]string `yaml:"fallbacks,omitempty"`
 	// FallbackEnabled arms the chains of Fallbacks. Default true.
@@ -110,8 +113,8 @@ type Provider struct {
 
 // Timeouts are the clocks of one upstream. Zero takes the default, which for Ollama's head is 300s and else as given.
 type Timeouts struct {
-	Connect     Duration `yaml:"connect,omitempty"`      // 5s
-	TLS         Duration `yaml:"tls,omitempty"`          // 5s
+	Connect     Duration `yaml:"connect,omitempty"`      // 5s; until the connection stands
+	TLS         Duration `yaml:"tls,omitempty"`          // 5s; until its encryption does
 	Head        Duration `yaml:"head,omitempty"`         // 60s; streamed calls until the response head
 	FirstEvent  Duration `yaml:"first_event,omitempty"`  // 120s; streamed calls until the first content
 	Idle        Duration `yaml:"idle,omitempty"`         // 60s; between events with content
@@ -132,6 +135,7 @@ type Retry struct {
 
 // Breaker opens after Consecutive failures (default 5) or when half of twenty fail.
 type Breaker struct {
+	// Consecutive failures that open it. Default 5.
 	Consecutive uint32 `yaml:"consecutive" validate:"min=1"`
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -27,18 +28,18 @@ var reserved = []string{"messages", "models", "chat", "responses", "completions"
 	"organizations", "skills", "agents", "sessions", "environments"}
 
 var (
-	providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	modelName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@+-]*(/[A-Za-z0-9][A-Za-z0-9._:@+-]*){0,5}$`)
-	pattern      = regexp.MustCompile(`^[A-Za-z0-9._:@+*/-]{1,321}$`)
+	pattern      = regexp.MustCompile(`^[A-Za-z0-9._:@+*/-]+$`)
 	headerName   = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 )
 
-// rules is shared: it caches what it learns about a type.
-var rules = func() *validator.Validate {
+// rules is shared, since it caches what it learns about a type, and made on first use: most commands never need it.
+var rules = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(yamlName)
 	return v
-}()
+})
 
 // validate checks the whole configuration and gives the first fault with its place. The order is that of the types, so one
 // mistake always gives one message.
@@ -76,7 +77,7 @@ func (v *checker) fail(key, format string, args ...any) error {
 
 // tags runs the validate tags and puts them into words.
 func (v *checker) tags() error {
-	err := rules.Struct(v.c)
+	err := rules().Struct(v.c)
 	var all validator.ValidationErrors
 	if !errors.As(err, &all) {
 		return err
@@ -134,7 +135,7 @@ func (v *checker) providers() error {
 func (v *checker) provider(name string, p Provider) error {
 	key := "providers." + name
 	switch {
-	case !providerName.MatchString(name):
+	case len(name) > 64 || !providerName.MatchString(name):
 		return v.fail(key, "not a provider's name: letters, digits, dots, dashes and underscores, at most 64")
 	case slices.Contains(reserved, strings.ToLower(name)):
 		return v.fail(key, "the paths /v1/%s are fixed, so no provider can have this name", name)

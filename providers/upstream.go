@@ -133,14 +133,14 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 		reply.Body = whole.AppendJSON(make([]byte, 0, len(body)+256))
 		return reply, nil
 	}
-	if err := a.commit(frames(job.DecodeStream(a)), reply); err != nil {
+	if err := a.commit(Frames(job.DecodeStream(a)), reply); err != nil {
 		return nil, err
 	}
 	return reply, nil
 }
 
-// frames writes each event as a frame. The bytes live in one buffer that the next frame reuses.
-func frames(events iter.Seq2[messages.Event, error]) iter.Seq2[sse.Frame, error] {
+// Frames writes each event as a frame. The bytes live in one buffer that the next frame reuses.
+func Frames(events iter.Seq2[messages.Event, error]) iter.Seq2[sse.Frame, error] {
 	return func(yield func(sse.Frame, error) bool) {
 		buf := make([]byte, 0, 512)
 		for ev, err := range events {

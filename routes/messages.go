@@ -21,17 +21,26 @@ func (h *handlers) messages(c *gin.Context, g *Generation, path *routing.Target)
 		Problem(c, err)
 		return
 	}
+	out := newStream(c, rec, defaultWrite)
+	opened := func() bool { return false }
+	if wait := g.Config.EarlyCommit.D(); wait > 0 && rec.Stream {
+		opened = out.early(wait)
+	}
 	reply, err := g.Dispatch.Do(c.Request.Context(), ask, rec)
-	if err != nil {
+	if begun := opened(); err != nil {
+		if begun {
+			out.fail(err)
+			out.end()
+			return
+		}
 		Problem(c, err)
 		return
 	}
 	defer func() { _ = reply.Close() }()
-	write := defaultWrite
 	if cfg, ok := g.Providers.Config(rec.Provider); ok && cfg.Timeouts.ClientWrite > 0 {
-		write = cfg.Timeouts.ClientWrite.D()
+		out.limit = cfg.Timeouts.ClientWrite.D()
 	}
-	respond(c, reply, write)
+	respond(c, reply, out)
 }
 
 // countTokens answers how many tokens a prompt has: by the upstream's own counter, else by estimate.

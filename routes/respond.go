@@ -56,9 +56,11 @@ func answerHeaders(c *gin.Context, reply *providers.Reply) {
 }
 
 // respond writes a reply. It returns when the answer has ended or the caller has left; the caller closes the reply.
-func respond(c *gin.Context, reply *providers.Reply, write time.Duration) {
+func respond(c *gin.Context, reply *providers.Reply, s *stream) {
 	rec := middleware.Record(c)
-	answerHeaders(c, reply)
+	if !s.begun {
+		answerHeaders(c, reply)
+	}
 	if reply.Body != nil {
 		h := c.Writer.Header()
 		cost, priced := rec.Cost()
@@ -68,10 +70,10 @@ func respond(c *gin.Context, reply *providers.Reply, write time.Duration) {
 			h.Set("X-Signalbox-Cost-Usd", "unpriced")
 		}
 		rec.FirstFrame = time.Since(rec.Start)
-		writeWhole(c, http.StatusOK, "application/json", reply.Body, write)
+		writeWhole(c, http.StatusOK, "application/json", reply.Body, s.limit)
 		return
 	}
-	newStream(c, rec, write).run(reply)
+	s.run(reply)
 }
 
 // writeWhole sends a body in pieces, each with a fresh deadline, so that a slow reader of a large answer is not cut while he
@@ -110,6 +112,7 @@ type stream struct {
 	limit time.Duration
 
 	mu       sync.Mutex
+	begun    bool
 	buf      []byte
 	deadline time.Time
 	last     time.Time // when something was last sent
@@ -119,11 +122,16 @@ type stream struct {
 }
 
 func newStream(c *gin.Context, rec *exchange.Record, limit time.Duration) *stream {
-	return &stream{c: c, rec: rec, rc: http.NewResponseController(c.Writer), limit: limit, buf: make([]byte, 0, 4096)}
+	return &stream{c: c, rec: rec, rc: http.NewResponseController(c.Writer), limit: limit}
 }
 
-// begin sends the head of the stream.
+// begin sends the head of the stream, once; mu is held.
 func (s *stream) begin() {
+	if s.begun {
+		return
+	}
+	s.begun = true
+	s.buf = make([]byte, 0, 4096)
 	h := s.c.Writer.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
@@ -133,8 +141,33 @@ func (s *stream) begin() {
 	s.ping = time.AfterFunc(pingAfter, s.keepAlive)
 }
 
+// early opens the stream with a ping when the upstream has said nothing for a while, for callers behind proxies that give up.
+// From then on an error is an event. stop reports whether that has happened.
+func (s *stream) early(after time.Duration) (stop func() bool) {
+	t := time.AfterFunc(after, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed {
+			return
+		}
+		s.begin()
+		s.buf = sse.Append(s.buf, sse.Frame{Event: "ping", Data: []byte(`{"type":"ping"}`)})
+		_ = s.flush()
+	})
+	return func() bool {
+		t.Stop()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed = !s.begun
+		return s.begun
+	}
+}
+
 func (s *stream) run(reply *providers.Reply) {
+	s.mu.Lock()
+	s.closed = false
 	s.begin()
+	s.mu.Unlock()
 	defer s.end()
 	s.rec.FirstFrame = time.Since(s.rec.Start)
 	for f, err := range reply.Frames {

@@ -235,7 +235,9 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 		Config: cfg, Log: log, Version: env.Version, StateDir: state, Listener: ln, Grace: cfg.Grace.D(), Kill: kill, HUP: hup, Now: env.Now,
 		Reload: func() (*config.Config, error) { return reread(options, cfg.Listen, log) },
 		Ready: func(net.Addr) {
-			log.WithFields(logrus.Fields{"url": line.URL, "default": cfg.Default, "providers": cfg.ProviderNames(), "sources": cfg.Sources, "version": env.Version}).Info("ready")
+			if tell != nil || machine(env, cmd) { // a person gets the first screen instead
+				log.WithFields(logrus.Fields{"url": line.URL, "default": cfg.Default, "providers": cfg.ProviderNames(), "sources": cfg.Sources, "version": env.Version}).Info("ready")
+			}
 			switch {
 			case tell != nil:
 				writeJSON(tell, line)

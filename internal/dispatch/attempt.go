@@ -113,6 +113,10 @@ const deltaFrame = 84
 // follow passes a stream on and settles when it ends, breaks, or is left.
 func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Reply {
 	inner, said, ended := reply.Frames, int64(0), false
+	begun := a.d.o.Now()
+	var over sync.Once
+	// What passes after the commit is the upstream's time: the gateway only hands it on.
+	stop := func() { over.Do(func() { a.rec.Upstream += max(0, a.d.o.Now().Sub(begun)) }) }
 	closeInner := reply.CloseFunc
 	left := func() {
 		// Nobody ranged to the end: the caller left, or we did.
@@ -120,6 +124,7 @@ func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Re
 		a.settle(exchange.Estimated, fault.Canceled.String(), a.guess(reply.Usage(), said))
 	}
 	reply.Frames = iter.Seq2[sse.Frame, error](func(yield func(sse.Frame, error) bool) {
+		defer stop()
 		for f, err := range inner {
 			if err != nil {
 				ended = true

@@ -241,7 +241,7 @@ func (l *Ledger) Queue() int { return int(l.queued.Load()) }
 func (l *Ledger) Failures() int64 { return l.failures.Load() }
 
 // Status is for /health: ok; degraded when something failed that is being tried again, or when a journal was found damaged
-// since the start; failing when attempts are refused because they cannot be accounted for.
+// (more than a torn end) since the start; failing when attempts are refused because they cannot be accounted for.
 func (l *Ledger) Status() string {
 	_, _, waiting := l.journal.state()
 	switch {
@@ -392,9 +392,10 @@ func (l *Ledger) fillAll(ctx context.Context) error {
 			end = s.end
 		}
 		if s.filled < end {
-			rows, damaged, err := book.fillFrom(ctx, l.journal.name, s, end, false)
-			l.queued.Add(-int64(rows))
-			l.hurt(damaged)
+			var sum Recovered
+			err := book.fillFrom(ctx, l.journal.name, s, end, false, &sum)
+			l.queued.Add(-int64(sum.Rows))
+			l.hurt(sum.Damaged)
 			if err != nil {
 				return err
 			}
@@ -441,10 +442,13 @@ func (l *Ledger) recover(ctx context.Context, book *Book) error {
 		return err
 	}
 	others, err := book.recoverDead(ctx, l.dir)
-	sum.Rows, sum.Crashed, sum.Damaged = sum.Rows+others.Rows, sum.Crashed+others.Crashed, sum.Damaged+others.Damaged
+	sum.Rows += others.Rows
+	sum.Crashed += others.Crashed
+	sum.Torn += others.Torn
+	sum.Damaged += others.Damaged
 	l.hurt(sum.Damaged)
 	if sum != (Recovered{}) {
-		l.o.Log.WithFields(logrus.Fields{"records": sum.Rows, "crashed_attempts": sum.Crashed, "damaged": sum.Damaged}).Warn("ledger recovered the journals of processes that ended without closing them")
+		l.o.Log.WithFields(logrus.Fields{"records": sum.Rows, "crashed_attempts": sum.Crashed, "torn": sum.Torn, "damaged": sum.Damaged}).Warn("ledger recovered the journals of processes that ended without closing them")
 	}
 	if err != nil { // somebody else's journal must not stop ours
 		l.failed("recover", err)

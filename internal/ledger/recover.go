@@ -65,19 +65,20 @@ func fileID(f *os.File) string {
 
 const batchRows = 1024 // records in one transaction, at most, when there is a backlog
 
-// fillFrom brings the records of s from s.filled up to end into the book. Damage is kept in a side file, counted and skipped;
-// a torn tail (only in files whose writer is gone) is cut off.
-func (b *Book) fillFrom(ctx context.Context, owner string, s *segment, end int64, dead bool) (rows int, damaged int, err error) {
+// fillFrom brings the records of s from s.filled up to end into the book and adds what it found to sum. Damage is kept in a side
+// file and skipped. In a file whose writer is gone (dead), damage at the end is a write that was cut short: it is cut off.
+func (b *Book) fillFrom(ctx context.Context, owner string, s *segment, end int64, dead bool, sum *Recovered) error {
 	data := make([]byte, end-s.filled)
 	if n, err := s.f.ReadAt(data, s.filled); err != nil && !(errors.Is(err, io.EOF) && n == len(data)) {
-		return 0, 0, fmt.Errorf("read %s: %w", filepath.Base(s.path), err)
+		return fmt.Errorf("read %s: %w", filepath.Base(s.path), err)
 	}
+	var err error
 	var batch []record
 	flush := func(offset int64) error {
 		if err := b.apply(ctx, owner, s.id, batch, offset); err != nil {
 			return err
 		}
-		rows += len(batch)
+		sum.Rows += len(batch)
 		batch = batch[:0]
 		s.filled = offset
 		return nil
@@ -93,21 +94,31 @@ func (b *Book) fillFrom(ctx context.Context, owner string, s *segment, end int64
 		return err == nil
 	})
 	if err != nil {
-		return rows, 0, err
+		return err
 	}
 	for _, d := range lost {
 		if err := keepDamaged(s.path, d.bytes); err != nil {
-			return rows, 0, err
+			return err
 		}
+		if !d.tail || !dead {
+			continue
+		}
+		if err := s.f.Truncate(d.offset); err != nil {
+			return err
+		}
+		end, s.end = d.offset, d.offset
+	}
+	if err := flush(end); err != nil {
+		return err
+	}
+	for _, d := range lost {
 		if d.tail && dead {
-			end = d.offset
-			if err := s.f.Truncate(end); err != nil {
-				return rows, 0, err
-			}
-			s.end = end
+			sum.Torn++
+		} else {
+			sum.Damaged++
 		}
 	}
-	return rows, len(lost), flush(end)
+	return nil
 }
 
 // keepDamaged writes bytes that are no record beside the journal, named by what they are, so that a second recovery of the
@@ -127,7 +138,8 @@ func keepDamaged(path string, b []byte) error {
 type Recovered struct {
 	Rows    int // records
 	Crashed int // attempts that were open and are now estimated
-	Damaged int // stretches of bytes that were no record, kept in side files
+	Torn    int // ends of files that a crash cut short, kept in side files
+	Damaged int // stretches of bytes before the end that were no record, kept in side files
 }
 
 // recoverDead brings every journal of dir whose lock is free into the book and removes it. Journals of running processes are
@@ -220,8 +232,5 @@ func (b *Book) bringIn(ctx context.Context, owner string, s *segment, sum *Recov
 		return err
 	}
 	s.filled = min(at, s.end)
-	rows, damaged, err := b.fillFrom(ctx, owner, s, s.end, true)
-	sum.Rows += rows
-	sum.Damaged += damaged
-	return err
+	return b.fillFrom(ctx, owner, s, s.end, true, sum)
 }

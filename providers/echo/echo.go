@@ -9,13 +9,11 @@ package echo
 import (
 	"context"
 	"io"
-	"iter"
 
 	"signalbox/config"
 	"signalbox/internal/exchange"
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
-	"signalbox/internal/sse"
 	"signalbox/internal/wire"
 	"signalbox/providers"
 )
@@ -62,7 +60,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	engine.Usage(messages.Usage{Input: p.usage.Input})
 	reply := &providers.Reply{Notes: prep.Notes, Lane: exchange.Translated, UsageFunc: engine.Total}
 	if conv.Stream {
-		reply.Frames = frames(engine.Stream(nil, func() error {
+		reply.Frames = providers.Frames(engine.Stream(nil, func() error {
 			if ctx.Err() != nil {
 				return fault.From(context.Cause(ctx))
 			}
@@ -113,39 +111,22 @@ func (c *Client) knows(model string) error {
 }
 
 // say feeds the engine the next piece of the answer; io.EOF when all was said.
-func (p *plan) say(e *wire.Engine) error {
+func (a *plan) say(e *wire.Engine) error {
 	switch {
-	case len(p.thinking) > 0:
-		e.Thinking(messages.Quote(p.thinking[0]))
-		p.thinking = p.thinking[1:]
-	case len(p.words) > 0:
-		e.Text(messages.Quote(p.words[0]))
-		p.words = p.words[1:]
-	case p.call != nil:
-		e.Call(*p.call)
-		p.call = nil
+	case len(a.thinking) > 0:
+		e.Thinking(messages.Quote(a.thinking[0]))
+		a.thinking = a.thinking[1:]
+	case len(a.words) > 0:
+		e.Text(messages.Quote(a.words[0]))
+		a.words = a.words[1:]
+	case a.call != nil:
+		e.Call(*a.call)
+		a.call = nil
 	case !e.Finished():
-		e.Usage(p.usage)
-		e.Finish(p.stop, p.sequence)
+		e.Usage(a.usage)
+		e.Finish(a.stop, a.sequence)
 	default:
 		return io.EOF
 	}
 	return nil
-}
-
-// frames writes each event as a frame; one buffer serves them all.
-func frames(events iter.Seq2[messages.Event, error]) iter.Seq2[sse.Frame, error] {
-	return func(yield func(sse.Frame, error) bool) {
-		var buf []byte
-		for ev, err := range events {
-			if err != nil {
-				yield(sse.Frame{}, err)
-				return
-			}
-			buf = ev.AppendJSON(buf[:0])
-			if !yield(sse.Frame{Event: ev.Type.Name(), Data: buf}, nil) {
-				return
-			}
-		}
-	}
 }

@@ -198,6 +198,7 @@ func TestCounterNeedsNoLimit(t *testing.T) {
 
 func TestCallerLeaves(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	reply, err := provider(t).Send(ctx, call(t, Model, `{"max_tokens":9,"stream":true,"messages":[{"role":"user","content":"one two three"}]}`))
 	if err != nil {
 		t.Fatal(err)

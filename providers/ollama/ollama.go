@@ -37,6 +37,7 @@ type Client struct {
 	up    *providers.Upstream
 	cfg   config.Provider
 	deps  providers.Deps
+	sign  func(http.Header)
 	cards cards
 
 	mu      sync.Mutex
@@ -58,7 +59,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{up: up, cfg: cfg, deps: deps, windows: map[string]*window{}}
+	c := &Client{up: up, cfg: cfg, deps: deps, sign: providers.Bearer(cfg), windows: map[string]*window{}}
 	c.cards = cards{fetch: c.show, now: deps.Now, known: map[string]*entry{}}
 	return c, nil
 }
@@ -98,16 +99,6 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	w.watch(reply, conv, size)
 	return reply, nil
-}
-
-// sign sets the headers of every call.
-func (c *Client) sign(h http.Header) {
-	for k, v := range c.cfg.Headers {
-		h.Set(k, v)
-	}
-	if !c.cfg.APIKey.Empty() {
-		h.Set("Authorization", "Bearer "+c.cfg.APIKey.Reveal())
-	}
 }
 
 // hopeless reports whether an error says that no request can reach the server, or that nobody waits any more.

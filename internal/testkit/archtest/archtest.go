@@ -45,12 +45,9 @@ var outside = []string{"internal/testkit", "internal/depskeep", "tools", "tests"
 
 // reveals are the files (or, ending in /, the folders) that may read a secret, with the reason.
 var reveals = []string{
-	"providers/",               // the header of a call to an upstream
-	"config/secret.go",         // Reveal itself
-	"config/load.go",           // resolves env: and file: forms
-	"internal/cli/client.go",   // the header of a call to our own gateway
-	"internal/cli/env.go",      // --api-key reaches the background child through its environment: argv is visible to everybody
-	"middleware/credential.go", // compares the caller's key with ours
+	"providers/",             // the header of a call to an upstream, and the search for our key in what it answers
+	"config/load.go",         // resolves env: and file: forms
+	"internal/cli/client.go", // the header of a call to our own gateway
 }
 
 // pure are the names of net/http that know nothing of connections: all that rooms without a network may use.

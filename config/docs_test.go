@@ -1,0 +1,99 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the table of docs/configuration.md anew")
+
+// TestDocs holds the table of keys in docs/configuration.md to the types and their comments.
+func TestDocs(t *testing.T) {
+	const page, from, to = "../docs/configuration.md", "<!-- keys: written by go test ./config -update -->\n", "<!-- end of keys -->\n"
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(data), from)
+	_, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatal("the page has lost its markers")
+	}
+	want := head + from + table(t) + to + tail
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want != string(data) {
+		t.Error("docs/configuration.md differs from config.go; run: go test ./config -update")
+	}
+}
+
+func table(t *testing.T) string {
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := map[string]string{} // by Type.Field
+	ast.Inspect(file, func(n ast.Node) bool {
+		ts, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if st, ok := ts.Type.(*ast.StructType); ok {
+			for _, f := range st.Fields.List {
+				text := f.Doc.Text()
+				if text == "" && f.Comment != nil {
+					text = "Default " + f.Comment.Text()
+				}
+				for _, name := range f.Names {
+					comments[ts.Name.Name+"."+name.Name] = strings.Join(strings.Fields(text), " ")
+				}
+			}
+		}
+		return false
+	})
+	var b strings.Builder
+	b.WriteString("| key | environment | what |\n| --- | --- | --- |\n")
+	var walk func(typ reflect.Type, path string)
+	walk = func(typ reflect.Type, path string) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			name := yamlName(f)
+			if name == "" {
+				continue
+			}
+			key, comment := join(path, name), comments[typ.Name()+"."+f.Name]
+			if rest, ok := strings.CutPrefix(comment, f.Name+" "); ok { // Go comments begin with Go's name
+				comment = name + " " + rest
+			}
+			_, leaf := reflect.New(f.Type).Interface().(scalar)
+			switch {
+			case !leaf && f.Type.Kind() == reflect.Struct:
+				walk(f.Type, key)
+				continue
+			case !leaf && f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
+				fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", key, VariableName(key), comment)
+				if f.Type.Elem().Name() != "Price" {
+					walk(f.Type.Elem(), key+".NAME")
+				}
+				continue
+			}
+			if comment == "" {
+				t.Errorf("%s has no comment", key)
+			}
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", key, VariableName(key), strings.ReplaceAll(comment, "|", "\\|"))
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+	return b.String()
+}
