@@ -20,8 +20,9 @@ import (
 // Kinds are the kinds of provider that this version serves.
 var Kinds = []string{"ollama", "openrouter", "anthropic", "openai", "signalbox"}
 
-// laterKinds are words of the configuration whose wire a later version brings.
-var laterKinds = []string{"openai-responses", "gemini"}
+// LaterKinds are kinds of the contract whose wire this version does not have. A provider of such a kind is accepted with a
+// warning, so that one configuration serves several versions; a request for it gets a clear error.
+var LaterKinds = []string{"openai-responses", "gemini"}
 
 // reserved are the first words of fixed paths under /v1/: a provider of that name could never be reached by its path.
 var reserved = []string{"messages", "models", "chat", "responses", "completions", "complete", "files", "embeddings", "batches",
@@ -139,8 +140,8 @@ func (v *checker) provider(name string, p Provider) error {
 		return v.fail(key, "not a provider's name: letters, digits, dots, dashes and underscores, at most 64")
 	case slices.Contains(reserved, strings.ToLower(name)):
 		return v.fail(key, "the paths /v1/%s are fixed, so no provider can have this name", name)
-	case slices.Contains(laterKinds, p.Kind):
-		return v.fail(key+".kind", "%s is known, but this version cannot serve it yet; remove the provider", p.Kind)
+	case slices.Contains(LaterKinds, p.Kind):
+		v.c.warn("%s.kind: %s cannot be served by this version; requests for this provider are refused", key, p.Kind)
 	case !slices.Contains(Kinds, p.Kind):
 		hint := ""
 		if slices.ContainsFunc(accounts, func(a struct{ name, kind, variable string }) bool { return a.name == p.Kind && a.kind == "openai" }) {
@@ -184,7 +185,7 @@ func (v *checker) provider(name string, p Provider) error {
 // preset says whether a name is likely a row of the presets. The rows themselves are the providers' knowledge; a profile
 // that does not exist is refused there.
 func preset(name string) bool {
-	return account(name) || slices.Contains([]string{"vllm", "llamacpp", "llama.cpp", "llama-cpp", "lmstudio", "lm-studio"}, name)
+	return account(name) || slices.Contains([]string{"vllm", "llamacpp", "lmstudio"}, name)
 }
 
 func account(name string) bool {

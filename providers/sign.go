@@ -37,6 +37,7 @@ func Anthropic(call Call, cfg config.Provider) func(http.Header) {
 		for k, v := range call.Header {
 			low := strings.ToLower(k)
 			switch {
+			case hopByHop(call.Header, k):
 			case strings.HasPrefix(low, "anthropic-"), strings.HasPrefix(low, "x-claude-code-"), low == "x-app", low == "user-agent":
 				h[k] = v
 			}
@@ -57,12 +58,54 @@ func Anthropic(call Call, cfg config.Provider) func(http.Header) {
 	}
 }
 
+// hopByHop reports whether the caller's Connection header names a header: then it was meant for us alone.
+func hopByHop(h http.Header, name string) bool {
+	for _, line := range h["Connection"] {
+		for _, token := range strings.Split(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // scrub cuts the provider's own key out of a text that an upstream wrote.
 func scrub(text string, key config.Secret) string {
 	if key.Empty() {
 		return text
 	}
 	return wire.Scrub(text, key.Reveal())
+}
+
+// reason is a network's failure for the log, without the credentials that went up with the request.
+type reason struct {
+	err  error
+	sent http.Header
+}
+
+func (r *reason) Unwrap() error { return r.err }
+
+func (r *reason) Error() string {
+	text := r.err.Error()
+	for k, values := range r.sent {
+		switch k {
+		case "Content-Type", "Accept", "User-Agent":
+			continue
+		}
+		for _, v := range values {
+			v = strings.TrimPrefix(v, "Bearer ")
+			if len(v) >= 4 {
+				text = strings.ReplaceAll(text, v, "[redacted]")
+			}
+		}
+	}
+	const most = 500
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // holdsSecret reports whether a text repeats the key.

@@ -169,6 +169,7 @@ type attempt struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	body   io.ReadCloser
+	sent   http.Header // what was sent, for what must not be said back
 	timer  *time.Timer
 	linger atomic.Bool
 	once   sync.Once
@@ -180,6 +181,8 @@ type attempt struct {
 	since atomic.Int64
 	cause atomic.Pointer[fault.Error]
 	start time.Time
+	// giving is set while the caller takes a frame: his slowness is not the upstream's silence.
+	giving atomic.Bool
 }
 
 func (a *attempt) Read(p []byte) (int, error) {
@@ -188,7 +191,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 		if a.linger.Load() {
 			return n, io.EOF
 		}
-		err = a.u.broken(a.ctx, err, true)
+		err = a.u.broken(a.ctx, err, true, a.sent)
 	}
 	return n, err
 }
@@ -238,7 +241,11 @@ func (a *attempt) fire() {
 	if d == 0 {
 		return
 	}
-	if left := d - (int64(time.Since(a.start)) - a.since.Load()); left > 0 {
+	left := d - (int64(time.Since(a.start)) - a.since.Load())
+	if a.giving.Load() {
+		left = max(left, d)
+	}
+	if left > 0 {
 		a.mu.Lock()
 		a.timer.Reset(time.Duration(left))
 		a.mu.Unlock()
@@ -255,7 +262,8 @@ func (u *Upstream) timeout(outcome, what string) *fault.Error {
 func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header), body []byte, streamed bool) (*attempt, *http.Response, error) {
 	actx, cancel := context.WithCancelCause(ctx)
 	a := &attempt{u: u, ctx: actx, cancel: cancel, start: time.Now()}
-	req, err := http.NewRequestWithContext(actx, http.MethodPost, u.URL(path), &once{b: body})
+	upload := &once{b: body}
+	req, err := http.NewRequestWithContext(actx, http.MethodPost, u.URL(path), upload)
 	if err != nil {
 		a.close()
 		return nil, nil, fault.Wrap(fault.Internal, err, "Internal error")
@@ -270,6 +278,13 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 		req.Header.Set("Accept", "application/json")
 	}
 	sign(req.Header)
+	a.sent = req.Header
+	if u.clocks.total > 0 {
+		total := time.AfterFunc(u.clocks.total, func() {
+			cancel(u.timeout("total_timeout", "the answer took longer than the configured total"))
+		})
+		context.AfterFunc(actx, func() { total.Stop() })
+	}
 	if streamed {
 		a.arm(u.clocks.head, u.timeout("head_timeout", "the upstream did not begin to answer in time"))
 	} else {
@@ -277,7 +292,10 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 	}
 	resp, err := u.client.Do(req)
 	if err != nil {
-		f := u.broken(actx, err, false)
+		f := u.broken(actx, err, false, a.sent)
+		if f.Outcome == "no_response" && !upload.gone() {
+			f.Outcome, f.Void, f.Message = "reset", true, "the upstream closed the connection before the request was sent"
+		}
 		a.close()
 		return nil, nil, f
 	}
@@ -302,20 +320,25 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 // once is a body that cannot be rewound, so the transport cannot send it twice.
 type once struct {
 	b []byte
-	i int
+	i atomic.Int64 // the transport may still be reading when the call has failed
 }
 
 func (o *once) Read(p []byte) (int, error) {
-	if o.i >= len(o.b) {
+	i := o.i.Load()
+	if i >= int64(len(o.b)) {
 		return 0, io.EOF
 	}
-	n := copy(p, o.b[o.i:])
-	o.i += n
+	n := copy(p, o.b[i:])
+	o.i.Store(i + int64(n))
 	return n, nil
 }
 
-// broken classifies a failure of the connection. The address inside a url.Error never reaches a caller.
-func (u *Upstream) broken(ctx context.Context, err error, answered bool) *fault.Error {
+// gone reports whether all of the body was taken for sending. Before that no upstream can have worked on it.
+func (o *once) gone() bool { return o.i.Load() >= int64(len(o.b)) }
+
+// broken classifies a failure of the connection. The address inside a url.Error never reaches a caller, and what was sent in
+// the headers never the log: an upstream that is no HTTP server may say our own bytes back, and net/http quotes it.
+func (u *Upstream) broken(ctx context.Context, err error, answered bool, sent http.Header) *fault.Error {
 	var f *fault.Error
 	if cause := context.Cause(ctx); cause != nil {
 		if errors.As(cause, &f) {
@@ -328,17 +351,19 @@ func (u *Upstream) broken(ctx context.Context, err error, answered bool) *fault.
 		err = ue.Err
 	}
 	made := func(k fault.Kind, outcome string, void bool, msg string) *fault.Error {
-		return &fault.Error{Kind: k, Provider: u.Name, Outcome: outcome, Void: void, Message: msg, Cause: err}
+		return &fault.Error{Kind: k, Provider: u.Name, Outcome: outcome, Void: void, Message: msg, Cause: &reason{err, sent}}
 	}
 	var dns *net.DNSError
 	var op *net.OpError
 	var certErr *tls.CertificateVerificationError
 	var recErr tls.RecordHeaderError
 	switch {
-	case answered && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+	case answered && !errors.Is(err, syscall.ECONNRESET):
 		return made(fault.Upstream, "midstream_eof", false, "the upstream's answer broke off before its end")
 	case answered:
 		return made(fault.Upstream, "midstream_reset", false, "the connection to the upstream broke in the middle of its answer")
+	case errors.As(err, &dns) && dns.IsTimeout:
+		return made(fault.Timeout, "connect_timeout", true, "the upstream's name "+dns.Name+" was not resolved in time")
 	case errors.As(err, &dns):
 		return made(fault.Unreachable, "dns", true, "the upstream's name "+dns.Name+" could not be resolved; check base_url")
 	case errors.As(err, &certErr), errors.As(err, &recErr), strings.Contains(err.Error(), "tls:"), strings.Contains(err.Error(), "x509:"):
@@ -351,7 +376,7 @@ func (u *Upstream) broken(ctx context.Context, err error, answered bool) *fault.
 		return made(fault.Overloaded, "local_resource", true, "the gateway has no free connection to the upstream")
 	case errors.As(err, &op) && op.Op == "dial":
 		return made(fault.Unreachable, "connect", true, "no connection to the upstream at "+u.base.Host+"; is it running?")
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
 		return made(fault.Upstream, "no_response", false, "the upstream closed the connection without an answer")
 	}
 	return made(fault.Upstream, "protocol", false, "the upstream did not answer with proper HTTP")
@@ -403,6 +428,10 @@ func (a *attempt) readAll(resp *http.Response) ([]byte, error) {
 			return buf, nil
 		}
 		if err != nil {
+			var f *fault.Error
+			if errors.As(err, &f) && f.Outcome == "midstream_eof" && resp.ContentLength >= 0 {
+				f.Outcome = "bad_body" // shorter than it said
+			}
 			a.close()
 			return nil, err
 		}
@@ -429,12 +458,6 @@ func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
 			first = f
 			break
 		}
-	}
-	if a.u.clocks.total > 0 {
-		total := time.AfterFunc(a.u.clocks.total, func() {
-			a.cancel(a.u.timeout("total_timeout", "the answer took longer than the configured total"))
-		})
-		context.AfterFunc(a.ctx, func() { total.Stop() })
 	}
 	if !a.linger.Load() {
 		a.arm(a.u.clocks.idle, a.u.timeout("midstream_timeout", "the upstream stopped in the middle of its answer"))
@@ -478,12 +501,23 @@ func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
 				lastContent = time.Now()
 				a.touch()
 			}
-			if !yield(f, nil) {
+			if !a.give(yield, f) {
 				return
 			}
 		}
 	}
 	return nil
+}
+
+// give hands a frame to the caller and takes the time that costs out of the running limit: an event that waits in the socket
+// while the caller reads slowly was not late.
+func (a *attempt) give(yield func(sse.Frame, error) bool, f sse.Frame) bool {
+	begun := time.Now()
+	a.giving.Store(true)
+	more := yield(f, nil)
+	a.since.Add(int64(time.Since(begun)))
+	a.giving.Store(false)
+	return more
 }
 
 // shown picks the few upstream headers that callers may see.
@@ -536,7 +570,7 @@ func (u *Upstream) small(ctx context.Context, method, path string, sign func(htt
 	}
 	resp, err := u.client.Do(req)
 	if err != nil {
-		return nil, u.broken(ctx, err, false)
+		return nil, u.broken(ctx, err, false, req.Header)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -545,7 +579,7 @@ func (u *Upstream) small(ctx context.Context, method, path string, sign func(htt
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	if err != nil {
-		return nil, u.broken(ctx, err, true)
+		return nil, u.broken(ctx, err, true, req.Header)
 	}
 	if len(data) > maxReply {
 		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "too_large_answer", Message: "the upstream's list is larger than 16 MiB"}
@@ -566,7 +600,7 @@ func (u *Upstream) Connect(ctx context.Context) error {
 	d := net.Dialer{Timeout: u.clocks.connect}
 	c, err := d.DialContext(ctx, "tcp", host)
 	if err != nil {
-		return u.broken(ctx, err, false)
+		return u.broken(ctx, err, false, nil)
 	}
 	return c.Close()
 }

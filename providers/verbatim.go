@@ -197,10 +197,30 @@ func (v *verbatimStream) frames() iter.Seq2[sse.Frame, error] {
 					return
 				}
 			}
-			if !yield(f, nil) || kind == "message_stop" {
+			if !yield(f, nil) {
+				return
+			}
+			if kind == "message_stop" {
+				v.rest(rd, yield)
 				return
 			}
 		}
+	}
+}
+
+// rest reads what stands behind the end, so that the connection can be used again; the caller has the whole answer by then.
+// An upstream that keeps the stream open, or talks on, is left soon.
+func (v *verbatimStream) rest(rd *sse.Reader, yield func(sse.Frame, error) bool) {
+	if !yield(sse.Frame{}, nil) {
+		return
+	}
+	v.a.Linger()
+	for size := 0; size < maxErrorBody; {
+		f, err := rd.Next()
+		if err != nil {
+			return
+		}
+		size += 1 + len(f.Data)
 	}
 }
 
@@ -298,7 +318,7 @@ func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http
 	sign(req.Header)
 	resp, err := u.client.Do(req)
 	if err != nil {
-		return nil, u.broken(ctx, err, false)
+		return nil, u.broken(ctx, err, false, req.Header)
 	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()

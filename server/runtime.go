@@ -3,10 +3,12 @@ package server
 import (
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"signalbox/config"
 	"signalbox/internal/dispatch"
+	"signalbox/internal/fault"
 	"signalbox/internal/pricing"
 	"signalbox/internal/routing"
 	"signalbox/providers"
@@ -25,6 +27,14 @@ var kinds = map[string]providers.Constructor{
 	"openai":     openaicompat.New,
 	"openrouter": openrouter.New,
 	"signalbox":  echo.New,
+}
+
+func init() {
+	for _, kind := range config.LaterKinds {
+		kinds[kind] = func(cfg config.Provider, _ providers.Deps) (providers.Provider, error) {
+			return nil, fault.New(fault.NotFound, "provider %q is of kind %s, which this version cannot serve", cfg.Name, cfg.Kind)
+		}
+	}
 }
 
 // generation is one immutable state of the gateway with the requests that still use it. It closes when it was replaced and
@@ -74,6 +84,11 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 	}
 	for name, p := range cfg.Providers {
 		s.metrics.Names.Allow(name, "")
+		if p.Profile != "" && p.Profile != "plain" {
+			if _, ok := providers.PresetFor(p.Profile); !ok {
+				return nil, fault.New(fault.Invalid, "providers.%s.profile: %q is no preset; known: plain, %s", name, p.Profile, strings.Join(providers.PresetNames(), ", "))
+			}
+		}
 		if p.InsecureSkipVerify {
 			s.o.Log.WithField("provider", name).Warn("TLS verification is switched off for this provider")
 		}

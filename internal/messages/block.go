@@ -2,6 +2,7 @@ package messages
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -113,12 +114,10 @@ func decodeConversation(r *Request) (*Conversation, error) {
 		c.MaxTokens = *r.envelope.MaxTokens
 	}
 	for _, m := range r.members {
-		v := r.parsed(m)
-		if v.Type == gjson.Null {
-			continue
-		}
-		if err := c.read(m.name, v); err != nil {
-			return nil, err
+		if raw := r.body[m.value.start:m.value.end]; raw[0] != 'n' {
+			if err := c.read(m, raw); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if c.ToolChoice.Type == "tool" {
@@ -133,15 +132,26 @@ func decodeConversation(r *Request) (*Conversation, error) {
 	return c, nil
 }
 
-func (c *Conversation) read(name string, v gjson.Result) (err error) {
+// read takes one member that is not null. The small ones are read with gjson; those that hold the conversation are walked.
+func (c *Conversation) read(m member, raw []byte) (err error) {
+	name := m.name
+	v := gjson.Result{}
+	switch name {
+	case "system", "messages", "tools":
+	default:
+		v = gjson.Parse(view(raw))
+	}
 	switch name {
 	case "model", "max_tokens", "stream", "cache_control":
 	case "system":
-		c.System, err = decodeContent(v, "system", true)
+		d := decoder{walker: walker{b: raw}}
+		c.System, err = d.content("system", true)
 	case "messages":
-		c.Messages, err = decodeMessages(v)
+		d := decoder{walker: walker{b: raw}}
+		c.Messages, err = d.messages(m.elems)
 	case "tools":
-		c.Tools, err = decodeTools(v)
+		d := decoder{walker: walker{b: raw}}
+		c.Tools, err = d.tools(m.elems)
 	case "tool_choice":
 		c.ToolChoice, err = decodeToolChoice(v)
 	case "thinking":
@@ -230,237 +240,328 @@ func literalOf(v gjson.Result) Literal {
 	return Literal(bytesOf(v.Raw))
 }
 
-func decodeMessages(v gjson.Result) (out []Message, err error) {
-	i := 0
-	v.ForEach(func(_, m gjson.Result) bool {
-		path := "messages." + strconv.Itoa(i)
-		if !m.IsObject() {
-			err = invalid(path, "must be an object with role and content")
-			return false
+// maxNesting is how many contents may lie in one another. The API knows three: a message's, a result's, a search result's.
+// Past it the same bytes would be passed too often.
+const maxNesting = 8
+
+// decoder reads the members that hold the conversation, in one forward pass. It allocates nothing but what it returns.
+type decoder struct {
+	walker
+	path  []step  // where it is, spelled out only when something is wrong
+	stack []Block // blocks of contents that are still open
+	depth int     // of contents in one another
+}
+
+// step is a part of a path: a name, with the number of an element behind it unless that is negative.
+type step struct {
+	name string
+	n    int
+}
+
+// invalid is an error at the place where the decoder is, or at a field below it.
+func (d *decoder) invalid(field, format string, args ...any) error {
+	var path []byte
+	for i, s := range d.path {
+		if i > 0 {
+			path = append(path, '.')
 		}
-		var msg Message
-		var content gjson.Result
-		m.ForEach(func(k, f gjson.Result) bool {
-			switch k.Str {
-			case "role":
-				msg.Role = f.String()
-			case "content":
-				content = f
-			}
-			return true
-		})
-		switch msg.Role {
-		case RoleUser, RoleAssistant, RoleSystem:
-		case "":
-			err = invalid(path+".role", "is required: user, assistant or system")
-			return false
+		path = append(path, s.name...)
+		if s.n >= 0 {
+			path = strconv.AppendInt(append(path, '.'), int64(s.n), 10)
+		}
+	}
+	return invalid(string(path)+field, format, args...)
+}
+
+// at is the innermost step.
+func (d *decoder) at() *step { return &d.path[len(d.path)-1] }
+
+func (d *decoder) messages(n int) ([]Message, error) {
+	out := make([]Message, n)
+	d.path = append(d.path, step{"messages", 0})
+	d.enter()
+	for i := 0; d.next(']'); i++ {
+		d.path = d.path[:1]
+		d.at().n = i
+		if err := d.message(&out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (d *decoder) message(m *Message) error {
+	if d.peek() != '{' {
+		return d.invalid("", "must be an object with role and content")
+	}
+	found, wrong := false, error(nil)
+	for d.enter(); d.next('}'); {
+		switch string(d.key()) {
+		case "role":
+			m.Role = wordOf(d.skip())
+		case "content":
+			found = true
+			m.Content, wrong = d.content("content", false)
 		default:
-			err = invalid(path+".role", "%q is not a role; use user, assistant or system", clip(msg.Role))
-			return false
+			d.skip()
 		}
-		if !content.Exists() {
-			err = invalid(path+".content", "is required: a string or an array of content blocks")
-			return false
-		}
-		if msg.Content, err = decodeContent(content, path+".content", false); err != nil {
-			return false
-		}
-		out = append(out, msg)
-		i++
-		return true
-	})
+	}
+	switch m.Role {
+	case RoleUser, RoleAssistant, RoleSystem:
+	case "":
+		return d.invalid(".role", "is required: user, assistant or system")
+	default:
+		return d.invalid(".role", "%q is not a role; use user, assistant or system", clip(m.Role))
+	}
+	if !found {
+		return d.invalid(".content", "is required: a string or an array of content blocks")
+	}
+	return wrong
+}
+
+// content reads a string or an array of blocks. It passes the value even when something is wrong with it: which of several
+// faults is told does not depend on the order of the members.
+func (d *decoder) content(name string, onlyText bool) ([]Block, error) {
+	start, deep, base := d.i, len(d.path), len(d.stack)
+	d.path = append(d.path, step{name, -1})
+	d.depth++
+	err := d.blocks(onlyText)
+	if err != nil {
+		d.i = start
+		d.skip()
+	}
+	d.depth--
+	d.path = d.path[:deep]
+	out := slices.Clone(d.stack[base:])
+	d.stack = d.stack[:base]
 	return out, err
 }
 
-// decodeContent reads a string or an array of blocks.
-func decodeContent(v gjson.Result, path string, onlyText bool) (out []Block, err error) {
-	if v.Type == gjson.String {
-		return []Block{{Type: "text", Text: literalOf(v)}}, nil
+// blocks puts what it reads on the stack.
+func (d *decoder) blocks(onlyText bool) error {
+	switch d.peek() {
+	case '"':
+		d.stack = append(d.stack, Block{Type: "text", Text: d.skip()})
+		return nil
+	case '[':
+	default:
+		return d.invalid("", "must be a string or an array of content blocks")
 	}
-	if !v.IsArray() {
-		return nil, invalid(path, "must be a string or an array of content blocks")
+	if d.depth > maxNesting {
+		return d.invalid("", "content blocks are nested deeper than %d", maxNesting)
 	}
-	i := 0
-	v.ForEach(func(_, b gjson.Result) bool {
-		var blk Block
-		if blk, err = decodeBlock(b, path, i); err != nil {
-			return false
+	d.enter()
+	for i := 0; d.next(']'); i++ {
+		d.at().n = i
+		b, err := d.block()
+		if err != nil {
+			return err
 		}
-		if onlyText && blk.Type != "text" {
-			err = invalid(path+"."+strconv.Itoa(i)+".type", "must be text")
-			return false
+		if onlyText && b.Type != "text" {
+			return d.invalid(".type", "must be text")
 		}
-		out = append(out, blk)
-		i++
-		return true
-	})
-	return out, err
+		d.stack = append(d.stack, b)
+	}
+	return nil
 }
 
-// decodeBlock reads one block. The path is only spelled out when something is wrong.
-func decodeBlock(v gjson.Result, path string, i int) (b Block, err error) {
-	at := func(field string) string { return path + "." + strconv.Itoa(i) + field }
-	if !v.IsObject() {
-		return b, invalid(at(""), "must be a content block, an object with a type")
+// block reads one block. Its content is read in passing where the type is known by then, and else afterwards.
+func (d *decoder) block() (b Block, err error) {
+	if d.peek() != '{' {
+		return b, d.invalid("", "must be a content block, an object with a type")
 	}
-	b.Raw = jsontext.Value(bytesOf(v.Raw))
-	var content, source gjson.Result
-	v.ForEach(func(k, f gjson.Result) bool {
-		if f.Type == gjson.Null {
-			return true
+	start, source := d.i, -1
+	content, read := -1, false
+	for d.enter(); d.next('}'); {
+		key := d.key()
+		if d.peek() == 'n' {
+			d.skip()
+			continue
 		}
-		switch k.Str {
+		switch string(key) {
 		case "type":
-			if f.Type == gjson.String {
-				b.Type = f.Str
+			if raw := d.skip(); raw[0] == '"' {
+				b.Type = stringOf(raw)
 			}
 		case "text":
-			b.Text = literalOf(f)
+			b.Text = literal(d.skip())
 		case "thinking":
-			b.Thinking = literalOf(f)
+			b.Thinking = literal(d.skip())
 		case "signature":
-			b.Signature = f.String()
+			b.Signature = wordOf(d.skip())
 		case "data":
-			b.Data = f.String()
+			b.Data = wordOf(d.skip())
 		case "title":
-			b.Title = literalOf(f)
+			b.Title = literal(d.skip())
 		case "context":
-			b.Context = literalOf(f)
+			b.Context = literal(d.skip())
 		case "id":
-			b.ID = f.String()
-		case "name":
-			b.Name = f.String()
-		case "tool_name":
-			b.Name = f.String()
+			b.ID = wordOf(d.skip())
+		case "name", "tool_name":
+			b.Name = wordOf(d.skip())
 		case "input":
-			b.Input = rawOf(f)
+			b.Input = d.skip()
 		case "tool_use_id":
-			b.ToolUseID = f.String()
+			b.ToolUseID = wordOf(d.skip())
 		case "is_error":
-			b.IsError = f.Type == gjson.True
+			b.IsError = d.skip()[0] == 't'
 		case "cache_control":
-			b.Cache = rawOf(f)
+			b.Cache = d.skip()
 		case "content":
-			content = f
+			content = d.i
+			if read = holdsBlocks(b.Type); read {
+				b.Content, err = d.content("content", false)
+			} else {
+				d.skip()
+			}
 		case "source":
-			source = f
+			source = d.i
+			d.skip()
+		default:
+			d.skip()
 		}
-		return true
-	})
-	if b.Type == "" {
-		return b, invalid(at(".type"), "is required and must be a string")
 	}
-	switch b.Type {
-	case "text":
-		if b.Text == nil {
-			return b, invalid(at(".text"), "is required and must be a string")
+	end := d.i
+	b.Raw = d.b[start:end:end]
+	if content >= 0 && holdsBlocks(b.Type) != read {
+		b.Content, err = nil, nil
+		if !read {
+			d.i = content
+			b.Content, err = d.content("content", false)
 		}
-	case "tool_use":
-		if b.ID == "" {
-			return b, invalid(at(".id"), "is required")
-		}
-		if b.Name == "" {
-			return b, invalid(at(".name"), "is required")
-		}
-		if b.Input != nil && b.Input[0] != '{' {
-			return b, invalid(at(".input"), "must be an object")
-		}
-	case "tool_result":
-		if b.ToolUseID == "" {
-			return b, invalid(at(".tool_use_id"), "is required")
-		}
-		if content.Exists() {
-			b.Content, err = decodeContent(content, at(".content"), false)
-		}
-	case "search_result":
-		if content.Exists() {
-			b.Content, err = decodeContent(content, at(".content"), false)
-		}
-	case "image", "document":
-		if !source.IsObject() {
-			return b, invalid(at(".source"), "is required and must be an object")
-		}
-		err = b.readSource(source, at(".source"))
 	}
+	if fault := d.judge(&b, source); fault != nil {
+		err = fault
+	}
+	d.i = end
 	return b, err
 }
 
-func (b *Block) readSource(v gjson.Result, path string) (err error) {
-	var content gjson.Result
-	v.ForEach(func(k, f gjson.Result) bool {
-		switch k.Str {
-		case "type":
-			b.Source.Type = f.String()
-		case "media_type":
-			b.Source.MediaType = f.String()
-		case "data":
-			b.Source.Data = literalOf(f)
-		case "url":
-			b.Source.URL = literalOf(f)
-		case "file_id":
-			b.Source.FileID = f.String()
-		case "content":
-			content = f
-		}
-		return true
-	})
-	switch b.Source.Type {
+// holdsBlocks says of a block's type that its content is made of blocks.
+func holdsBlocks(kind string) bool { return kind == "tool_result" || kind == "search_result" }
+
+// judge asks what a block of its type must have, and reads its source, which begins at that place.
+func (d *decoder) judge(b *Block, source int) error {
+	switch b.Type {
 	case "":
-		return invalid(path+".type", "is required: base64, url, file, text or content")
-	case "base64":
-		if b.Source.Data == nil || b.Source.MediaType == "" {
-			return invalid(path, "base64 needs media_type and data")
+		return d.invalid(".type", "is required and must be a string")
+	case "text":
+		if b.Text == nil {
+			return d.invalid(".text", "is required and must be a string")
 		}
-	case "content":
-		b.Content, err = decodeContent(content, path+".content", false)
+	case "tool_use":
+		if b.ID == "" {
+			return d.invalid(".id", "is required")
+		}
+		if b.Name == "" {
+			return d.invalid(".name", "is required")
+		}
+		if b.Input != nil && b.Input[0] != '{' {
+			return d.invalid(".input", "must be an object")
+		}
+	case "tool_result":
+		if b.ToolUseID == "" {
+			return d.invalid(".tool_use_id", "is required")
+		}
+	case "image", "document":
+		if source < 0 || d.b[source] != '{' {
+			return d.invalid(".source", "is required and must be an object")
+		}
+		d.i = source
+		return d.source(b)
 	}
-	return err
+	return nil
 }
 
-func decodeTools(v gjson.Result) (out []Tool, err error) {
-	names := map[string]bool{}
-	i := 0
-	v.ForEach(func(_, t gjson.Result) bool {
-		path := "tools." + strconv.Itoa(i)
-		if !t.IsObject() {
-			err = invalid(path, "must be an object")
-			return false
+func (d *decoder) source(b *Block) error {
+	content := -1
+	for d.enter(); d.next('}'); {
+		switch string(d.key()) {
+		case "type":
+			b.Source.Type = wordOf(d.skip())
+		case "media_type":
+			b.Source.MediaType = wordOf(d.skip())
+		case "data":
+			b.Source.Data = literal(d.skip())
+		case "url":
+			b.Source.URL = literal(d.skip())
+		case "file_id":
+			b.Source.FileID = wordOf(d.skip())
+		case "content":
+			content = d.i
+			d.skip()
+		default:
+			d.skip()
 		}
-		tool := Tool{Raw: jsontext.Value(bytesOf(t.Raw))}
-		t.ForEach(func(k, f gjson.Result) bool {
-			switch k.Str {
-			case "type":
-				tool.Type = f.Str
-			case "name":
-				tool.Name = f.Str
-			case "description":
-				tool.Description = literalOf(f)
-			case "input_schema":
-				tool.Schema = rawOf(f)
-			case "defer_loading":
-				tool.Deferred = f.Type == gjson.True
-			case "cache_control":
-				tool.Cache = rawOf(f)
-			}
-			return true
-		})
-		if tool.Type == "custom" {
-			tool.Type = ""
+	}
+	switch b.Source.Type {
+	case "":
+		return d.invalid(".source.type", "is required: base64, url, file, text or content")
+	case "base64":
+		if b.Source.Data == nil || b.Source.MediaType == "" {
+			return d.invalid(".source", "base64 needs media_type and data")
 		}
-		if tool.Name == "" && (tool.Type == "" || tool.Type != "mcp_toolset") {
-			err = invalid(path+".name", "is required and must be a string")
-			return false
+	case "content":
+		if content < 0 {
+			return d.invalid(".source.content", "must be a string or an array of content blocks")
 		}
-		if tool.Name != "" && names[tool.Name] {
-			err = invalid(path+".name", "two tools are named %q", clip(tool.Name))
-			return false
+		var err error
+		d.i = content
+		b.Content, err = d.content("source.content", false)
+		return err
+	}
+	return nil
+}
+
+func (d *decoder) tools(n int) ([]Tool, error) {
+	out, names := make([]Tool, n), make(map[string]bool, n)
+	d.path = append(d.path, step{"tools", 0})
+	d.enter()
+	for i := 0; d.next(']'); i++ {
+		d.at().n = i
+		t := &out[i]
+		if err := d.tool(t); err != nil {
+			return nil, err
 		}
-		names[tool.Name] = true
-		out = append(out, tool)
-		i++
-		return true
-	})
-	return out, err
+		if t.Name != "" && names[t.Name] {
+			return nil, d.invalid(".name", "two tools are named %q", clip(t.Name))
+		}
+		names[t.Name] = true
+	}
+	return out, nil
+}
+
+func (d *decoder) tool(t *Tool) error {
+	if d.peek() != '{' {
+		return d.invalid("", "must be an object")
+	}
+	start := d.i
+	for d.enter(); d.next('}'); {
+		key := d.key()
+		raw := d.skip()
+		switch string(key) {
+		case "type":
+			t.Type = stringOf(raw)
+		case "name":
+			t.Name = stringOf(raw)
+		case "description":
+			t.Description = literal(raw)
+		case "input_schema":
+			t.Schema = present(raw)
+		case "defer_loading":
+			t.Deferred = raw[0] == 't'
+		case "cache_control":
+			t.Cache = present(raw)
+		}
+	}
+	t.Raw = d.b[start:d.i:d.i]
+	if t.Type == "custom" {
+		t.Type = ""
+	}
+	if t.Name == "" && t.Type != "mcp_toolset" {
+		return d.invalid(".name", "is required and must be a string")
+	}
+	return nil
 }
 
 func decodeToolChoice(v gjson.Result) (ToolChoice, error) {

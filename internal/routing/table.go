@@ -50,14 +50,16 @@ type Plan struct {
 // Claude is the target that stands for the caller's own Claude.
 const Claude = "claude"
 
-// NewTable checks that aliases end somewhere. The error names the field.
+// NewTable checks that targets are well formed and aliases end somewhere; the error names the field. A target whose provider
+// is not configured passes: a project's file may name one that this machine does not have, and must neither stop the gateway
+// nor be dropped, which would route its requests elsewhere. Whoever asks for it gets a 404.
 func NewTable(s Settings) (*Table, error) {
 	t := &Table{s: s, known: map[string]bool{}}
 	for _, p := range s.Providers {
 		t.known[p] = true
 	}
 	check := func(field, value string) error {
-		if _, err := t.resolve(value, Query{Model: "claude-x"}, 0); err != nil {
+		if _, err := t.resolve(value, Query{Model: "claude-x"}, 0); err != nil && fault.From(err).Kind != fault.NotFound {
 			return fault.New(fault.Invalid, "%s: %s", field, fault.From(err).Message)
 		}
 		return nil
