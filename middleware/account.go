@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,8 +22,14 @@ func Account(m Meter, now func() time.Time) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		m.Inflight(1)
 		rec := Record(c)
+		returned := false
 		defer func() {
 			m.Inflight(-1)
+			if !returned && rec.Err == nil {
+				// A panic passes through on its way to Recover, which answers it.
+				rec.Err = &fault.Error{Kind: fault.Internal, Outcome: "panic", Message: "Internal error"}
+				rec.Status = http.StatusInternalServerError
+			}
 			if rec.Status == 0 {
 				rec.Status = c.Writer.Status()
 			}
@@ -36,5 +43,6 @@ func Account(m Meter, now func() time.Time) gin.HandlerFunc {
 			m.ObserveExchange(rec, max(0, now().Sub(rec.Start)))
 		}()
 		c.Next()
+		returned = true
 	}
 }

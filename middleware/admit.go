@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -10,8 +11,9 @@ import (
 )
 
 // Admit lets so many requests run at once and so many more wait; the rest is turned away at once, so that those who were
-// admitted are served well.
-func Admit(inflight, queue int, problem Problem, rejected func(reason string)) gin.HandlerFunc {
+// admitted are served well. Who waits has been read to the end first, since a server that has not read all of a body never
+// learns that its caller left; limit is the body's, in bytes.
+func Admit(inflight, queue int, limit func() int64, problem Problem, rejected func(reason string)) gin.HandlerFunc {
 	places := make(chan struct{}, max(1, inflight))
 	var waiting atomic.Int64
 	return func(c *gin.Context) {
@@ -25,17 +27,29 @@ func Admit(inflight, queue int, problem Problem, rejected func(reason string)) g
 				c.Abort()
 				return
 			}
-			select {
-			case places <- struct{}{}:
-				waiting.Add(-1)
-			case <-c.Request.Context().Done():
-				waiting.Add(-1)
-				problem(c, fault.From(c.Request.Context().Err()))
+			err := wait(c, places, limit())
+			waiting.Add(-1)
+			if err != nil {
+				problem(c, err)
 				c.Abort()
 				return
 			}
 		}
 		defer func() { <-places }()
 		c.Next()
+	}
+}
+
+// wait takes a place as soon as one is free. The error says why the caller no longer wants it.
+func wait(c *gin.Context, places chan<- struct{}, limit int64) error {
+	if _, err := Body(c, limit); err != nil {
+		return err
+	}
+	ctx := c.Request.Context()
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fault.From(context.Cause(ctx))
 	}
 }

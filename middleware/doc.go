@@ -18,6 +18,7 @@ const (
 	recordKey     = "signalbox.record"
 	requestKey    = "signalbox.request"
 	credentialKey = "signalbox.credential"
+	bodyKey       = "signalbox.body"
 )
 
 // Record is the record of this exchange. RequestID must have run.

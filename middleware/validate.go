@@ -44,13 +44,23 @@ func Validate(c *gin.Context, ask Ask, limit int64) error {
 		return err
 	}
 	rec := Record(c)
-	rec.AskedModel, rec.Stream, rec.InputBytes = req.Model(), req.Stream() && ask == ForMessage, int64(len(body))
-	rec.Session = c.Request.Header.Get("X-Claude-Code-Session-Id")
+	rec.AskedModel, rec.Stream, rec.InputBytes = word(req.Model()), req.Stream() && ask == ForMessage, int64(len(body))
+	rec.Session = word(c.Request.Header.Get("X-Claude-Code-Session-Id"))
 	if err := envelope(req, ask); err != nil {
 		return err
 	}
 	c.Set(requestKey, req)
 	return nil
+}
+
+// word bounds what a caller may have us write into the log and the book.
+func word(s string) string {
+	const most = 256
+	s = strings.ToValidUTF8(s, "\ufffd")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 func envelope(req *messages.Request, ask Ask) error {

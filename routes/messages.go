@@ -22,6 +22,7 @@ func (h *handlers) messages(c *gin.Context, g *Generation, path *routing.Target)
 		return
 	}
 	out := newStream(c, rec, defaultWrite)
+	defer out.abandon()
 	opened := func() bool { return false }
 	if wait := g.Config.EarlyCommit.D(); wait > 0 && rec.Stream {
 		opened = out.early(wait)
@@ -96,6 +97,10 @@ func agent(c *gin.Context) string {
 
 // pass hands a path that we do not serve to a provider that speaks Anthropic's API, when the target or the default is one.
 func (h *handlers) pass(c *gin.Context, g *Generation, path string, provider string) {
+	if err := plain(path); err != nil {
+		Problem(c, err)
+		return
+	}
 	body, err := middleware.Body(c, g.Config.BodyLimit)
 	if err != nil {
 		Problem(c, err)

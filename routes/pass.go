@@ -1,13 +1,18 @@
 package routes
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"signalbox/config"
 	"signalbox/internal/exchange"
+	"signalbox/internal/fault"
 	"signalbox/internal/routing"
 	"signalbox/middleware"
 	"signalbox/providers"
@@ -48,7 +53,10 @@ func (h *handlers) handOn(c *gin.Context, g *Generation, path, provider string, 
 	if cfg, _ := g.Providers.Config(provider); cfg.APIKey.Empty() {
 		call.Credential, call.Bearer = own.Secret, own.Bearer
 	}
-	resp, err := passer.Pass(c.Request.Context(), c.Request.Method, path, call, body)
+	ctx, cancel := context.WithTimeoutCause(c.Request.Context(), config.BeginLimit, &fault.Error{Kind: fault.Timeout, Provider: provider,
+		Outcome: "total_timeout", Message: "the upstream did not answer in time"})
+	defer cancel()
+	resp, err := passer.Pass(ctx, c.Request.Method, path, call, body)
 	if err != nil {
 		return err
 	}
@@ -64,8 +72,40 @@ func (h *handlers) handOn(c *gin.Context, g *Generation, path, provider string, 
 	rec.Status, rec.Lane = resp.StatusCode, exchange.Verbatim
 	c.Writer.WriteHeader(resp.StatusCode)
 	if c.Request.Method != http.MethodHead {
-		if _, err := io.Copy(c.Writer, resp.Body); err != nil {
+		if _, err := io.Copy(&patient{c.Writer, http.NewResponseController(c.Writer)}, resp.Body); err != nil {
 			gone(c, err)
+			// Half an answer must not look like a whole one.
+			panic(http.ErrAbortHandler)
+		}
+	}
+	return nil
+}
+
+// patient is a writer whose reader may be slow but must not stop.
+type patient struct {
+	w  io.Writer
+	rc *http.ResponseController
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(defaultWrite))
+	return p.w.Write(b)
+}
+
+// plain holds a path that becomes part of an upstream's address against what a client of that API would write: whole segments
+// that lead downwards.
+func plain(escaped string) error {
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return fault.New(fault.Invalid, "the path is not properly percent-encoded")
+	}
+	for _, s := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/") {
+		ok := s != "" && s != "." && s != ".."
+		for _, c := range []byte(s) {
+			ok = ok && c > ' ' && c < 0x7f && c != '%' && c != '\\' && c != '?' && c != '#'
+		}
+		if !ok {
+			return fault.New(fault.Invalid, "the path %q cannot be passed on", clip(path))
 		}
 	}
 	return nil

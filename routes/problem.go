@@ -54,6 +54,7 @@ func Problem(c *gin.Context, err error) {
 	if c.Writer.Written() {
 		return
 	}
+	middleware.LeaveBody(c)
 	h := c.Writer.Header()
 	for k, v := range f.Header {
 		h[k] = v

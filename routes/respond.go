@@ -22,6 +22,7 @@ const (
 	pingAfter    = 15 * time.Second // of silence
 	writeRefresh = 5 * time.Second  // a write deadline is renewed when it is this old
 	flushAt      = 32 << 10         // bytes gathered at most before they are sent
+	piece        = 256 << 10        // bytes that share one write deadline
 )
 
 // answerHeaders says who answered and how. Headers of the reply are those that the provider chose to show.
@@ -85,7 +86,6 @@ func writeWhole(c *gin.Context, status int, kind string, body []byte, limit time
 	c.Writer.WriteHeader(status)
 	rc := http.NewResponseController(c.Writer)
 	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
-	const piece = 256 << 10
 	for len(body) > 0 {
 		n := min(piece, len(body))
 		_ = rc.SetWriteDeadline(time.Now().Add(limit))
@@ -111,14 +111,14 @@ type stream struct {
 	rc    *http.ResponseController
 	limit time.Duration
 
-	mu       sync.Mutex
-	begun    bool
-	buf      []byte
-	deadline time.Time
-	last     time.Time // when something was last sent
-	closed   bool
-	failed   error
-	ping     *time.Timer
+	mu      sync.Mutex
+	begun   bool
+	buf     []byte
+	renewed time.Time // when the write deadline was last set
+	last    time.Time // when something was last sent
+	closed  bool
+	failed  error
+	ping    *time.Timer
 }
 
 func newStream(c *gin.Context, rec *exchange.Record, limit time.Duration) *stream {
@@ -170,6 +170,17 @@ func (s *stream) run(reply *providers.Reply) {
 	s.mu.Unlock()
 	defer s.end()
 	s.rec.FirstFrame = time.Since(s.rec.Start)
+	returned := false
+	defer func() {
+		if !returned { // a panic passes through: the caller is told before Recover writes it down
+			s.fail(&fault.Error{Kind: fault.Internal, Outcome: "panic", Message: "Internal error"})
+		}
+	}()
+	s.follow(reply)
+	returned = true
+}
+
+func (s *stream) follow(reply *providers.Reply) {
 	for f, err := range reply.Frames {
 		if err != nil {
 			s.fail(err)
@@ -179,6 +190,16 @@ func (s *stream) run(reply *providers.Reply) {
 			gone(s.c, err)
 			return
 		}
+	}
+}
+
+// abandon makes sure that no timer writes to a connection whose handler has returned.
+func (s *stream) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.ping != nil {
+		s.ping.Stop()
 	}
 }
 
@@ -204,20 +225,23 @@ func (s *stream) flush() error {
 	if len(s.buf) == 0 {
 		return s.failed
 	}
-	now := time.Now()
-	if now.Sub(s.deadline) > -s.limit+writeRefresh {
-		s.deadline = now.Add(s.limit)
-		_ = s.rc.SetWriteDeadline(s.deadline)
-	}
-	_, err := s.c.Writer.Write(s.buf)
-	if err == nil {
-		err = s.rc.Flush()
+	var err error
+	for rest := s.buf; len(rest) > 0 && err == nil; {
+		n := min(piece, len(rest))
+		if now := time.Now(); now.Sub(s.renewed) >= min(writeRefresh, s.limit/4) {
+			s.renewed = now
+			_ = s.rc.SetWriteDeadline(now.Add(s.limit))
+		}
+		if _, err = s.c.Writer.Write(rest[:n]); err == nil {
+			err = s.rc.Flush()
+		}
+		rest = rest[n:]
 	}
 	s.buf = s.buf[:0]
 	if cap(s.buf) > 8*flushAt {
 		s.buf = make([]byte, 0, 4096) // one huge event must not stay with the stream
 	}
-	s.last = now
+	s.last = time.Now()
 	s.failed = err
 	return err
 }

@@ -117,7 +117,7 @@ func New(d Deps) http.Handler {
 
 	h := &handlers{d: d}
 	e.Use(middleware.RequestID(d.Now), middleware.AccessLog(d.Log, d.Now), middleware.Recover(d.Log, Problem, d.Panicked), middleware.Gate(d.Config, Problem, d.Rejected))
-	admit := middleware.Admit(d.MaxInflight, d.Queue, Problem, d.Rejected)
+	admit := middleware.Admit(d.MaxInflight, d.Queue, func() int64 { return d.Config().BodyLimit }, Problem, d.Rejected)
 	h.chains = map[string][]gin.HandlerFunc{
 		chainOpen:   {},
 		chainScrape: {middleware.Scrape(d.Config, Problem, d.Rejected)},
@@ -177,6 +177,10 @@ func (h *handlers) prefix(c *gin.Context, g *Generation) {
 		h.pass(c, g, path, "")
 		return
 	}
+	if fixed(c.Request.URL.Path) {
+		Problem(c, fault.New(fault.Method, "%s is not allowed here", clip(c.Request.Method)))
+		return
+	}
 	p, err := routing.SplitPath(strings.TrimPrefix(path, "/v1/"))
 	if err != nil {
 		Problem(c, err)
@@ -216,6 +220,12 @@ func (h *handlers) prefix(c *gin.Context, g *Generation) {
 			h.hello(c)
 		}
 	}
+}
+
+// fixed reports whether a path is one of the timetable's own that was asked for with another method: Gin then finds the
+// prefix form, which has every method.
+func fixed(path string) bool {
+	return path == "/v1/messages/count_tokens" || strings.HasPrefix(path, "/v1/models/")
 }
 
 // hello answers the connectivity probes of clients.

@@ -145,13 +145,20 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, handler http.Handle
 	defer cut(nil)
 	quiet := s.o.Log.WriterLevel(logrus.DebugLevel)
 	defer quiet.Close()
+	var busy sync.WaitGroup
 	hs := &http.Server{
-		Handler:           handler,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			busy.Add(1)
+			defer busy.Done()
+			handler.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: headLimit,
 		MaxHeaderBytes:    maxHead,
 		IdleTimeout:       idleLimit,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          log.New(quiet, "", 0), // its lines may quote a stranger's bytes: debug only
+		// OPTIONS * is answered by our gate like everything else.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     log.New(quiet, "", 0), // its lines may quote a stranger's bytes: debug only
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(ln) }()
@@ -192,6 +199,14 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, handler http.Handle
 	case <-last.C:
 		stop()
 		_ = hs.Close()
+		// Their connections are gone, but the ledger must not close before each has settled.
+		settled := make(chan struct{})
+		go func() { busy.Wait(); close(settled) }()
+		select {
+		case <-settled:
+		case <-time.After(farewell):
+			s.o.Log.Error("stopped while requests were still running; their attempts are settled at the next start")
+		}
 	}
 	return nil
 }

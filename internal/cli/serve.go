@@ -190,6 +190,10 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 		return withPort(err, options)
 	}
 	log := newLogger(env, env.Stderr)
+	boundMemory(env.Getenv, cgroupLimit)
+	queue := newLogQueue(env.Stderr)
+	defer queue.close()
+	log.SetOutput(queue)
 	for _, w := range cfg.Warnings {
 		log.WithField("warning", w).Warn("configuration")
 	}

@@ -76,7 +76,7 @@ func (a *attempt) fail(f *fault.Error) {
 		// Most upstreams do not charge for their own errors, but none promises it: written down as nothing, marked as a guess.
 		a.settle(exchange.Estimated, f.Label(), messages.Usage{})
 		return
-	case f.Kind == fault.Timeout, f.Kind == fault.Canceled, f.Kind == fault.Upstream:
+	case f.Kind == fault.Timeout, f.Kind == fault.Canceled, f.Kind == fault.Upstream, f.Outcome == "panic", f.Outcome == "shutdown":
 		a.settle(exchange.Estimated, f.Label(), a.guess(messages.Usage{}, 0))
 		return
 	}
@@ -111,7 +111,10 @@ func (a *attempt) finish(reply *providers.Reply, said int64) {
 const deltaFrame = 84
 
 // follow passes a stream on and settles when it ends, breaks, or is left.
-func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Reply {
+func (a *attempt) follow(reply *providers.Reply, done func(error), probe bool) *providers.Reply {
+	if probe {
+		done(nil) // it answers: a long answer must not keep the others waiting for the breaker
+	}
 	inner, said, ended := reply.Frames, int64(0), false
 	begun := a.d.o.Now()
 	var over sync.Once
@@ -125,16 +128,21 @@ func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Re
 	}
 	reply.Frames = iter.Seq2[sse.Frame, error](func(yield func(sse.Frame, error) bool) {
 		defer stop()
+		broke := func(e *fault.Error) {
+			ended = true
+			done(e)
+			a.rec.OutputBytes = said
+			a.settle(exchange.Estimated, e.Label(), a.guess(reply.Usage(), said))
+		}
+		returned := false
+		defer func() {
+			if !returned && !ended { // a panic passes through
+				broke(&fault.Error{Kind: fault.Internal, Outcome: "panic", Message: "Internal error"})
+			}
+		}()
 		for f, err := range inner {
 			if err != nil {
-				ended = true
-				e := fault.From(err)
-				done(e)
-				if a.rec.OutputBytes = said; e.Kind != fault.Internal {
-					a.settle(exchange.Estimated, e.Label(), a.guess(reply.Usage(), said))
-				} else {
-					a.settle(exchange.Estimated, "internal", a.guess(reply.Usage(), said))
-				}
+				broke(fault.From(err))
 				yield(sse.Frame{}, err)
 				return
 			}
@@ -148,8 +156,15 @@ func (a *attempt) follow(reply *providers.Reply, done func(error)) *providers.Re
 				a.finish(reply, said)
 			}
 			if !yield(f, nil) {
+				returned = true
 				return
 			}
+		}
+		if returned = true; !ended {
+			// Whoever made the frames owes an end or an error; without either the caller would take a torso for an answer.
+			e := &fault.Error{Kind: fault.Upstream, Provider: a.target.Provider, Outcome: "truncated", Message: "the upstream's answer broke off before its end"}
+			broke(e)
+			yield(sse.Frame{}, e)
 		}
 	})
 	reply.CloseFunc = func() error {

@@ -33,19 +33,19 @@ func NewBreakers(consecutive uint32, changed func(provider, model string, state 
 	return &Breakers{all: map[routing.Target]*gobreaker.TwoStepCircuitBreaker[struct{}]{}, consecutive: max(1, consecutive), changed: changed}
 }
 
-// allow asks whether a target may be called. done takes what became of the call.
-func (b *Breakers) allow(t routing.Target) (done func(error), f *fault.Error) {
+// allow asks whether a target may be called. done takes what became of the call; probe says that all others wait for that.
+func (b *Breakers) allow(t routing.Target) (done func(error), probe bool, f *fault.Error) {
 	cb := b.get(t)
 	if cb == nil {
-		return func(error) {}, nil
+		return func(error) {}, false, nil
 	}
 	report, err := cb.Allow()
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Overloaded, Provider: t.Provider, Outcome: breakerOpen, Void: true, RetryAfter: breakerPause,
+		return nil, false, &fault.Error{Kind: fault.Overloaded, Provider: t.Provider, Outcome: breakerOpen, Void: true, RetryAfter: breakerPause,
 			Message: "the target " + t.String() + " keeps failing and is given a rest; try again in some seconds"}
 	}
 	var once sync.Once
-	return func(err error) { once.Do(func() { report(err) }) }, nil
+	return func(err error) { once.Do(func() { report(err) }) }, cb.State() == gobreaker.StateHalfOpen, nil
 }
 
 func (b *Breakers) get(t routing.Target) *gobreaker.TwoStepCircuitBreaker[struct{}] {

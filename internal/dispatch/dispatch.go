@@ -175,10 +175,8 @@ func (d *Dispatcher) repeatable(f *fault.Error) bool {
 	switch f.Kind {
 	case fault.Unreachable, fault.RateLimit:
 		return true
-	case fault.Overloaded:
-		return f.Outcome != breakerOpen
-	case fault.Upstream, fault.Timeout:
-		return f.Void || d.o.Retry.PossiblyCharged
+	case fault.Upstream, fault.Timeout, fault.Overloaded:
+		return f.Outcome != breakerOpen && (f.Void || d.o.Retry.PossiblyCharged)
 	}
 	return false
 }
@@ -187,7 +185,7 @@ const breakerOpen = "breaker_open"
 
 // once makes one attempt.
 func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p providers.Provider, rec *exchange.Record) (*providers.Reply, *fault.Error) {
-	done, f := d.o.Breakers.allow(target)
+	done, probe, f := d.o.Breakers.allow(target)
 	if f != nil {
 		return nil, f
 	}
@@ -203,8 +201,19 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 		return nil, f
 	}
 	call.Attempt = a.id
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// A panic passes through: the breaker's probe is given back and the book learns of it before anybody recovers.
+		f := &fault.Error{Kind: fault.Internal, Outcome: "panic", Message: "Internal error"}
+		done(f)
+		a.fail(f)
+	}()
 	sent := d.o.Now()
 	reply, err := p.Send(ctx, call)
+	returned = true
 	rec.Upstream += d.o.Now().Sub(sent)
 	if err != nil {
 		f := fault.From(err)
@@ -228,7 +237,7 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 		a.finish(reply, int64(len(reply.Body)))
 		return reply, nil
 	}
-	return a.follow(reply, done), nil
+	return a.follow(reply, done, probe), nil
 }
 
 // Count asks a target's own counter, or estimates where it has none. exact is false for an estimate.

@@ -68,16 +68,28 @@ func child() {
 	}
 }
 
-func startChild(t *testing.T, dir string, port, limit int) (*exec.Cmd, *bytes.Buffer) {
+// spoken is what a child says; begun closes at its first word. It is read after the child has ended.
+type spoken struct {
+	bytes.Buffer
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (s *spoken) Write(b []byte) (int, error) {
+	s.once.Do(func() { close(s.begun) })
+	return s.Buffer.Write(b)
+}
+
+func startChild(t *testing.T, dir string, port, limit int) (*exec.Cmd, *spoken) {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	c := exec.Command(self)
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, os.Stderr
+	out := &spoken{begun: make(chan struct{})}
+	c.Stdout, c.Stderr = out, os.Stderr
 	c.Env = append(os.Environ(), childEnv+"="+dir, fmt.Sprintf("%s_PORT=%d", childEnv, port), fmt.Sprintf("%s_LIMIT=%d", childEnv, limit))
 	must(t, c.Start())
-	return c, &out
+	return c, out
 }
 
 // TestKill (L2, L3, L4, I1, I4): a process that is killed at any moment loses nothing that it was told is written, doubles
@@ -97,8 +109,14 @@ func TestKill(t *testing.T) {
 			dir, before, opened, done = t.TempDir(), 0, map[string]bool{}, map[string]bool{}
 		}
 		c, out := startChild(t, dir, 4000, 0)
-		timer := time.NewTimer(time.Duration(5+rand.IntN(200)) * time.Millisecond)
-		<-timer.C
+		if round%5 != 4 { // every fifth is killed while it starts
+			select {
+			case <-out.begun:
+			case <-time.After(30 * time.Second):
+				t.Error("the child said nothing")
+			}
+		}
+		<-time.After(time.Duration(1+rand.IntN(150)) * time.Millisecond)
 		must(t, c.Process.Kill())
 		_ = c.Wait() // killed
 		sc := bufio.NewScanner(bytes.NewReader(out.Bytes()))

@@ -277,6 +277,9 @@ func (d *decoder) invalid(field, format string, args ...any) error {
 func (d *decoder) at() *step { return &d.path[len(d.path)-1] }
 
 func (d *decoder) messages(n int) ([]Message, error) {
+	if n == 0 {
+		return nil, nil
+	}
 	out := make([]Message, n)
 	d.path = append(d.path, step{"messages", 0})
 	d.enter()
@@ -332,7 +335,10 @@ func (d *decoder) content(name string, onlyText bool) ([]Block, error) {
 	}
 	d.depth--
 	d.path = d.path[:deep]
-	out := slices.Clone(d.stack[base:])
+	var out []Block
+	if err == nil && len(d.stack) > base {
+		out = slices.Clone(d.stack[base:])
+	}
 	d.stack = d.stack[:base]
 	return out, err
 }
@@ -409,6 +415,7 @@ func (d *decoder) block() (b Block, err error) {
 			b.Cache = d.skip()
 		case "content":
 			content = d.i
+			b.Content, err = nil, nil
 			if read = holdsBlocks(b.Type); read {
 				b.Content, err = d.content("content", false)
 			} else {
@@ -514,6 +521,9 @@ func (d *decoder) source(b *Block) error {
 }
 
 func (d *decoder) tools(n int) ([]Tool, error) {
+	if n == 0 {
+		return nil, nil
+	}
 	out, names := make([]Tool, n), make(map[string]bool, n)
 	d.path = append(d.path, step{"tools", 0})
 	d.enter()

@@ -102,17 +102,21 @@ func (l Literal) AppendInner(dst []byte) []byte {
 
 // clean reports whether the inside of a literal may be copied as it stands.
 func clean(in []byte) bool {
-	for rest := in; ; {
-		i := bytes.Index(rest, []byte(`\u`))
-		if i < 0 {
-			break
+	if i := bytes.IndexByte(in, 0xe2); i >= 0 && (bytes.Contains(in[i:], []byte("\u2028")) || bytes.Contains(in[i:], []byte("\u2029"))) {
+		return false
+	}
+	i := bytes.IndexByte(in, '\\')
+	for i >= 0 {
+		in = in[i:]
+		if i = bytes.Index(in, []byte(`\u`)); i < 0 {
+			return true
 		}
-		if len(rest) > i+2 && (rest[i+2] == 'd' || rest[i+2] == 'D') {
+		if len(in) > i+2 && in[i+2]|0x20 == 'd' {
 			return false // maybe a lone surrogate (or an escaped backslash before u): let the slow path decide
 		}
-		rest = rest[i+2:]
+		i += 2
 	}
-	return !bytes.Contains(in, []byte("\xe2\x80\xa8")) && !bytes.Contains(in, []byte("\xe2\x80\xa9"))
+	return true
 }
 
 // AppendQuote appends s as a JSON string literal. Invalid UTF-8 becomes U+FFFD; control characters, U+2028 and U+2029 are
@@ -169,9 +173,4 @@ func bytesOf(s string) []byte {
 		return nil
 	}
 	return unsafe.Slice(unsafe.StringData(s), len(s))
-}
-
-// offsetOf is where sub, a substring of view(b), begins in b.
-func offsetOf(b []byte, sub string) int {
-	return int(uintptr(unsafe.Pointer(unsafe.StringData(sub))) - uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 }

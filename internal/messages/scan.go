@@ -2,7 +2,9 @@ package messages
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
@@ -82,7 +84,7 @@ func (s *scanner) object() ([]member, error) {
 		if err := s.str(); err != nil {
 			return nil, err
 		}
-		name := Literal(s.b[key:s.i]).Value()
+		name := stringOf(s.b[key:s.i])
 		s.space()
 		if s.i >= len(s.b) || s.b[s.i] != ':' {
 			return nil, s.fail("missing ':'")
@@ -248,56 +250,96 @@ var plain = func() (t [256]bool) {
 	return
 }()
 
+const (
+	ones = 0x0101010101010101
+	high = 0x8080808080808080
+)
+
+// special looks at eight bytes of a string at once. The lowest bit that is set lies in the first byte that is a quote, a
+// backslash or a control character; bits above it mean nothing.
+func special(x uint64) uint64 {
+	quote, slash := x^ones*'"', x^ones*'\\'
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*0x20)&^x) & high
+}
+
 // str walks one string literal from its opening quote. Lone surrogates are legal grammar; they are mended where the text
-// is decoded.
+// is decoded. UTF-8 is proven at the end, and only where a byte asks for it.
 func (s *scanner) str() error {
 	b, i := s.b, s.i+1
+	var seen uint64
 	for {
-		for i+8 <= len(b) && plain[b[i]] && plain[b[i+1]] && plain[b[i+2]] && plain[b[i+3]] &&
-			plain[b[i+4]] && plain[b[i+5]] && plain[b[i+6]] && plain[b[i+7]] {
+		for i+8 <= len(b) {
+			x := binary.LittleEndian.Uint64(b[i:])
+			if hit := special(x); hit != 0 {
+				n := bits.TrailingZeros64(hit) &^ 7
+				seen |= x & (1<<n - 1)
+				i += n / 8
+				break
+			}
+			seen |= x
 			i += 8
 		}
-		for i < len(b) && plain[b[i]] {
+		for i < len(b) && (plain[b[i]] || b[i] >= 0x80) { // no more than the last bytes of the body
+			seen |= uint64(b[i])
 			i++
 		}
-		if i >= len(b) {
-			s.i = len(b)
-			return s.fail("unexpected end of a string")
-		}
-		switch c := b[i]; {
-		case c == '"':
+		switch {
+		case i >= len(b):
+			return s.badString()
+		case b[i] == '"':
+			if seen&high != 0 && !utf8.Valid(b[s.i:i]) {
+				return s.badString()
+			}
 			s.i = i + 1
 			return nil
-		case c == '\\':
-			if i+1 >= len(b) {
-				s.i = i
-				return s.fail("unexpected end of a string")
-			}
-			switch b[i+1] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i += 2
-			case 'u':
-				if i+6 > len(b) || !hex4(b[i+2:i+6]) {
-					s.i = i
-					return s.fail("bad \\u escape")
-				}
-				i += 6
-			default:
-				s.i = i
-				return s.fail("bad escape")
-			}
-		case c < 0x20:
-			s.i = i
-			return s.fail("control character in a string")
+		case b[i] != '\\' || i+1 >= len(b):
+			return s.badString()
+		case escapes[b[i+1]]:
+			i += 2
+		case b[i+1] == 'u' && i+6 <= len(b) && hex4(b[i+2:i+6]):
+			i += 6
 		default:
-			r, n := utf8.DecodeRune(b[i:])
-			if r == utf8.RuneError && n <= 1 {
-				s.i = i
-				return s.fail("invalid UTF-8")
-			}
-			i += n
+			return s.badString()
 		}
 	}
+}
+
+// escapes are the bytes that may follow a backslash, apart from u.
+var escapes = func() (t [256]bool) {
+	for _, c := range `"\/bfnrt` {
+		t[c] = true
+	}
+	return
+}()
+
+// badString says what is wrong with a string, and where.
+func (s *scanner) badString() error {
+	b := s.b
+	for s.i++; s.i < len(b); {
+		switch c := b[s.i]; {
+		case plain[c]:
+			s.i++
+		case c == '\\' && s.i+1 >= len(b):
+			return s.fail("unexpected end of a string")
+		case c == '\\' && escapes[b[s.i+1]]:
+			s.i += 2
+		case c == '\\' && b[s.i+1] != 'u':
+			return s.fail("bad escape")
+		case c == '\\' && (s.i+6 > len(b) || !hex4(b[s.i+2:s.i+6])):
+			return s.fail("bad \\u escape")
+		case c == '\\':
+			s.i += 6
+		case c < 0x20:
+			return s.fail("control character in a string")
+		default:
+			r, n := utf8.DecodeRune(b[s.i:])
+			if r == utf8.RuneError && n <= 1 {
+				return s.fail("invalid UTF-8")
+			}
+			s.i += n
+		}
+	}
+	return s.fail("unexpected end of a string")
 }
 
 func hex4(b []byte) bool {

@@ -1,10 +1,6 @@
 package messages
 
-import (
-	"bytes"
-
-	"github.com/tidwall/gjson"
-)
+import "bytes"
 
 // Verbatim is the body for an upstream that speaks Messages: the caller's bytes with the model's value replaced, and without
 // the thinking blocks that Anthropic would refuse: those whose signature is empty, or foreign as told by ours. removed counts
@@ -20,8 +16,8 @@ func (r *Request) Verbatim(model string, ours func(signature string) bool, marke
 			}
 		case "messages":
 			if raw := r.body[m.value.start:m.value.end]; suspicious(raw, marker) {
-				found := foreignThinking(raw, ours)
-				removed = len(found)
+				found, n := foreignThinking(raw, ours)
+				removed = n
 				for _, s := range found {
 					cuts = append(cuts, cut{span{m.value.start + s.start, m.value.start + s.end}, nil})
 				}
@@ -48,73 +44,99 @@ func suspicious(raw []byte, marker string) bool {
 }
 
 // foreignThinking finds the spans of the blocks to remove, each with one comma; a message whose blocks would all go goes with
-// them, since an assistant message must not be empty.
-func foreignThinking(raw []byte, ours func(string) bool) (out []span) {
-	list := gjson.Parse(view(raw))
-	msgs := spansOf(raw, list)
-	n := -1
-	list.ForEach(func(_, m gjson.Result) bool {
-		n++
-		content := m.Get("content")
-		if !content.IsArray() {
-			return true
-		}
-		blocks := content.Array()
-		var drop []int
-		for k, b := range blocks {
-			if b.Get("type").Str != "thinking" {
-				continue
+// them, since an assistant message must not be empty. removed counts the blocks. Where no message would be left nothing can be
+// mended, and all stay.
+func foreignThinking(raw []byte, ours func(string) bool) (out []span, removed int) {
+	w := walker{b: raw}
+	var msgs elements
+	left := false
+	for w.enter(); w.next(']'); {
+		start, blocks := w.i, elements{}
+		if w.peek() == '{' {
+			for w.enter(); w.next('}'); {
+				if string(w.key()) == "content" && w.peek() == '[' {
+					blocks = w.foreign(ours)
+				} else {
+					w.skip()
+				}
 			}
-			if sig := b.Get("signature").String(); sig == "" || ours(sig) {
-				drop = append(drop, k)
+		} else {
+			w.skip()
+		}
+		gone := blocks.gone()
+		removed += gone
+		empty := gone > 0 && gone == len(blocks)
+		if !empty {
+			out = blocks.cut(out)
+			left = true
+		}
+		msgs = append(msgs, element{span{start, w.i}, empty})
+	}
+	if !left {
+		return nil, 0
+	}
+	return msgs.cut(out), removed
+}
+
+// foreign lists the blocks of the content that comes; gone are the ones to remove.
+func (w *walker) foreign(ours func(string) bool) (list elements) {
+	for w.enter(); w.next(']'); {
+		start := w.i
+		if w.peek() != '{' {
+			w.skip()
+			list = append(list, element{span: span{start, w.i}})
+			continue
+		}
+		kind, signature := "", ""
+		for w.enter(); w.next('}'); {
+			switch string(w.key()) {
+			case "type":
+				kind = stringOf(w.skip())
+			case "signature":
+				signature = wordOf(w.skip())
+			default:
+				w.skip()
 			}
 		}
-		if len(drop) == 0 {
-			return true
-		}
-		if len(drop) == len(blocks) {
-			out = msgs.without(n, out)
-			return true
-		}
-		spans := spansOf(raw, content)
-		for _, k := range drop {
-			out = append(out, spans.element(k, drop))
-		}
-		return true
-	})
-	return out
+		list = append(list, element{span{start, w.i}, kind == "thinking" && (signature == "" || ours(signature))})
+	}
+	return list
 }
 
 // elements are the places of an array's elements in a body.
-type elements []span
+type elements []element
 
-func spansOf(raw []byte, v gjson.Result) (out elements) {
-	v.ForEach(func(_, x gjson.Result) bool {
-		start := offsetOf(raw, x.Raw)
-		out = append(out, span{start, start + len(x.Raw)})
-		return true
-	})
-	return out
+type element struct {
+	span
+	gone bool
 }
 
-// element is one element with a comma: the one behind it, or, where everything behind it goes as well, the one before.
-func (e elements) element(n int, drop []int) span {
-	if tail := len(e) - n; len(drop) >= tail && drop[len(drop)-tail] == n {
-		if n > 0 {
-			return span{e[n-1].end, e[n].end}
+func (e elements) gone() (n int) {
+	for _, x := range e {
+		if x.gone {
+			n++
 		}
-		return e[n]
 	}
-	return span{e[n].start, e[n+1].start}
+	return n
 }
 
-// without adds the span of a whole message; its neighbours keep their commas.
-func (e elements) without(n int, before []span) []span {
-	switch {
-	case n+1 < len(e):
-		return append(before, span{e[n].start, e[n+1].start})
-	case n > 0:
-		return append(before, span{e[n-1].end, e[n].end})
+// cut adds the spans of the elements that go, each with the comma behind it, or, where all behind it go as well, with the one
+// before.
+func (e elements) cut(out []span) []span {
+	last := len(e) - 1
+	for last >= 0 && e[last].gone {
+		last--
 	}
-	return before // the only message: nothing can be mended
+	for i, x := range e {
+		switch {
+		case !x.gone:
+		case i < last:
+			out = append(out, span{x.start, e[i+1].start})
+		case i == 0:
+			out = append(out, x.span)
+		default:
+			out = append(out, span{e[i-1].end, x.end})
+		}
+	}
+	return out
 }

@@ -10,9 +10,9 @@ rootfs=$cache/bookworm-rootfs
 work=$(mktemp -d)
 name=signalbox-test-$$
 export STORAGE_DRIVER=${STORAGE_DRIVER:-overlay}
-store=(--root "$cache/containers" --runroot "$work/run")
+store=(--root "$cache/containers" --runroot "$cache/containers-run") # podman wants the pair unchanged from run to run
 # runc alone: crun and pasta ask for more than a nested machine gives. Limits may be lowered there, not raised.
-podman=(podman "${store[@]}" --runtime runc --cgroup-manager cgroupfs)
+podman=(podman "${store[@]}" --runtime runc --cgroup-manager cgroupfs --log-level fatal)
 
 end() {
   "${podman[@]}" rm -f -t 2 "$name" >/dev/null 2>&1 || true
@@ -51,15 +51,17 @@ if ! buildah "${store[@]}" inspect --type image gcr.io/distroless/static:nonroot
   base gcr.io/distroless/static:nonroot
 fi
 
-# The modules come from this machine's cache, served as a file proxy; go.sum still checks each of them.
+# The modules come from this machine's cache, served as a file proxy (go.sum still checks each of them), and so do packages
+# that "make build" has compiled with the same flags.
 go mod download
 buildah "${store[@]}" bud --isolation chroot --pull-never --layers=false --format docker \
-  --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" --build-arg GOPROXY=file:///modules --build-arg VERSION=test \
+  --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" --build-arg GOPROXY=file:///modules \
+  --volume "$(go env GOCACHE):/root/.cache/go-build" --build-arg VERSION=test \
   -t localhost/signalbox:test . >"$work/build" 2>&1 || { tail -n 40 "$work/build" >&2; exit 1; }
 
 # As a careful operator starts it: no rights, nothing writable but the state, few files and processes.
 port=$((20000 + RANDOM % 20000))
-"${podman[@]}" run -d --name "$name" --network host --read-only --cap-drop all --security-opt no-new-privileges \
+"${podman[@]}" run -d --name "$name" --network host --read-only --cap-drop all --security-opt no-new-privileges --no-healthcheck \
   --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 -v /var/lib/signalbox \
   localhost/signalbox:test serve --host 127.0.0.1 --port "$port" >"$work/id" 2>"$work/err" || { cat "$work/err" >&2; exit 1; }
 
