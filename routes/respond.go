@@ -80,6 +80,7 @@ func respond(c *gin.Context, reply *providers.Reply, s *stream) {
 // writeWhole sends a body in pieces, each with a fresh deadline, so that a slow reader of a large answer is not cut while he
 // reads.
 func writeWhole(c *gin.Context, status int, kind string, body []byte, limit time.Duration) {
+	middleware.LeaveBody(c)
 	h := c.Writer.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Content-Length", strconv.Itoa(len(body)))

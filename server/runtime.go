@@ -135,6 +135,7 @@ func (s *Server) prices(cfg *config.Config) (*pricing.Catalog, error) {
 		case "ollama", "signalbox":
 			o.Free = append(o.Free, name)
 		case "openai":
+			delete(o.Catalogs, name) // a nameless server is not OpenAI, whatever its models are called
 			if p.Profile != "" {
 				o.Catalogs[name] = p.Profile
 			} else if _, ok := providers.PresetFor(name); ok {

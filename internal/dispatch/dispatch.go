@@ -131,7 +131,9 @@ func (d *Dispatcher) target(ctx context.Context, ask Ask, target routing.Target,
 		if f == nil {
 			return reply, nil, n
 		}
-		f.Provider = orName(f.Provider, target.Provider)
+		if f.Kind != fault.Invalid { // a request that we refuse ourselves is nobody's fault but the caller's; the field comes first
+			f.Provider = orName(f.Provider, target.Provider)
+		}
 		if f.Kind != fault.Canceled {
 			d.o.Log.WithFields(logrus.Fields{"request_id": rec.RequestID, "provider": target.Provider, "model": target.Model, "attempt": n, "kind": f.Label(), "error": logText(f)}).Warn("attempt failed")
 		}

@@ -35,6 +35,9 @@ func (l Literal) Value() string {
 	return string(appendDecoded(make([]byte, 0, len(in)), in))
 }
 
+// AppendValue appends the decoded text to dst.
+func (l Literal) AppendValue(dst []byte) []byte { return appendDecoded(dst, l.inner()) }
+
 func appendDecoded(out, in []byte) []byte {
 	for len(in) > 0 {
 		i := bytes.IndexByte(in, '\\')

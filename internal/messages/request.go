@@ -2,7 +2,7 @@ package messages
 
 import (
 	"errors"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -229,7 +229,7 @@ func apply(body []byte, cuts []cut) []byte {
 	if len(cuts) == 0 {
 		return body
 	}
-	sort.SliceStable(cuts, func(i, j int) bool { return cuts[i].start < cuts[j].start })
+	slices.SortStableFunc(cuts, func(a, b cut) int { return a.start - b.start })
 	n := len(body)
 	for _, c := range cuts {
 		n += len(c.with)

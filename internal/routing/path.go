@@ -43,7 +43,7 @@ var passed = []string{"/v1/messages/batches", "/v1/files", "/v1/skills", "/v1/ag
 // SplitPath takes an escaped path below /v1/ apart ("ollama/qwen3:8b/messages"). The longest operation suffix wins, and
 // percent-encoding is decoded exactly once. Errors are NotFound or Invalid; a path with an unknown operation is OpNone.
 func SplitPath(escaped string) (Path, error) {
-	rest := "/" + strings.Trim(escaped, "/")
+	rest := "/" + strings.TrimSuffix(escaped, "/")
 	var p Path
 	cut := func(suffix string, op Op) bool {
 		if before, ok := strings.CutSuffix(rest, suffix); ok {

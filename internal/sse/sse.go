@@ -14,6 +14,11 @@ import (
 // generous; past it the stream is broken, never cut in silence.
 const MaxLine = 8 << 20
 
+const (
+	firstBuffer = 4 << 10
+	keepBuffer  = 64 << 10 // buffers that grew past this are given back as soon as they are empty
+)
+
 // ErrTooLong is returned when one event (or one line) passes the ceiling.
 var ErrTooLong = errors.New("sse: event longer than the limit")
 
@@ -45,7 +50,7 @@ func NewLines(r io.Reader, max int, cr bool) *Lines {
 	if max <= 0 {
 		max = MaxLine
 	}
-	return &Lines{r: r, max: max, crEnds: cr, buf: make([]byte, 4096)}
+	return &Lines{r: r, max: max, crEnds: cr, buf: make([]byte, firstBuffer)}
 }
 
 // Ready reports whether Next will answer without waiting for the network.
@@ -97,13 +102,13 @@ func (l *Lines) Next() ([]byte, error) {
 				line = line[:i-1]
 			}
 			if len(line) > l.max {
-				return nil, ErrTooLong
+				return nil, l.tooLong()
 			}
 			return line, nil
 		}
 		scanned = len(b)
 		if scanned > l.max {
-			return nil, ErrTooLong
+			return nil, l.tooLong()
 		}
 		if l.err != nil {
 			l.pos = l.end
@@ -113,7 +118,17 @@ func (l *Lines) Next() ([]byte, error) {
 	}
 }
 
+// tooLong ends the lines for good: what follows a line that is too long would be the middle of something.
+func (l *Lines) tooLong() error {
+	l.err, l.pos, l.end = ErrTooLong, 0, 0
+	return ErrTooLong
+}
+
 func (l *Lines) fill() {
+	if l.pos == l.end && len(l.buf) > keepBuffer {
+		l.buf = make([]byte, firstBuffer) // one long line must not hold its memory for as long as the stream lives
+		l.pos, l.end = 0, 0
+	}
 	if l.pos > 0 {
 		l.end = copy(l.buf, l.buf[l.pos:l.end])
 		l.pos = 0
@@ -166,7 +181,10 @@ func NewReader(r io.Reader, max int) *Reader {
 // there: many servers forget it, and what it says is judged by whoever reads it.
 func (r *Reader) Next() (Frame, error) {
 	if r.delivered {
-		r.data, r.hasData, r.delivered = r.data[:0], false, false
+		if r.data = r.data[:0]; cap(r.data) > keepBuffer {
+			r.data = nil
+		}
+		r.hasData, r.delivered = false, false
 	}
 	for {
 		if r.owe && !r.lines.Ready() {
@@ -242,7 +260,7 @@ func Append(dst []byte, f Frame) []byte {
 	}
 	rest := f.Data
 	for {
-		i := bytes.IndexAny(rest, "\r\n")
+		i := lineEnd(rest)
 		dst = append(dst, "data: "...)
 		if i < 0 {
 			dst = append(dst, rest...)
@@ -255,4 +273,18 @@ func Append(dst []byte, f Frame) []byte {
 		}
 		rest = rest[i+1:]
 	}
+}
+
+// lineEnd is where the first line ends; -1 when there is but one. Two searches for one byte are much faster than one for two.
+func lineEnd(b []byte) int {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		b = b[:i+1]
+	}
+	if i := bytes.IndexByte(b, '\r'); i >= 0 {
+		return i
+	}
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return n - 1
+	}
+	return -1
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -31,10 +32,19 @@ type Engine struct {
 	reason   string
 	sequence string
 	usage    messages.Usage
-	err      *fault.Error
-	spare    []byte
+	err      *fault.Error // the answer cannot go on
+	done     []finished   // the newest calls that were closed
+	scratch  []byte
+	waiting  int   // bytes that wait behind the first segment
 	saidText int64 // bytes of text, thinking and arguments, for estimates
 }
+
+// Limits on what waits behind a call that does not end, so that no upstream can fill our memory.
+const (
+	maxWaiting  = 16 << 20 // bytes
+	maxSegments = 4096
+	maxDone     = 64 // closed calls that are remembered
+)
 
 // EngineOptions is what the request knows and the answer needs.
 type EngineOptions struct {
@@ -51,14 +61,19 @@ type segment struct {
 	signature string // thinking: state to carry
 
 	// A call's own.
-	key    int // the upstream's index; -1: none
-	id     string
-	name   string
-	whole  bool // complete by itself
-	json   completeness
-	args   []byte // arguments decoded so far
-	sent   int    // bytes of buffered pieces already given
+	key   int // the upstream's index; -1: none
+	id    string
+	name  string
+	whole bool // complete by itself
+	args  proof
+
 	buffer []byte // pieces that wait: the inside of a JSON literal
+}
+
+// finished is a call whose block is closed.
+type finished struct {
+	key      int
+	id, name string
 }
 
 // Piece is what an upstream says about a call.
@@ -89,7 +104,7 @@ func (e *Engine) Text(l messages.Literal) { e.run(messages.TextBlock, l) }
 func (e *Engine) Thinking(l messages.Literal) { e.run(messages.ThinkingBlock, l) }
 
 func (e *Engine) run(kind messages.BlockType, l messages.Literal) {
-	if l.Empty() || e.finishedWhole() {
+	if l.Empty() || e.deaf() {
 		return
 	}
 	e.saidText += int64(len(l)) - 2
@@ -97,108 +112,144 @@ func (e *Engine) run(kind messages.BlockType, l messages.Literal) {
 	if s == nil || s.kind != kind {
 		s = e.begin(&segment{kind: kind, key: -1})
 	}
-	if s == e.line[0] {
-		e.open(s)
-		e.give(messages.Event{Type: messages.BlockDelta, Index: s.index, Block: kind, Text: l})
-		return
-	}
-	s.buffer = l.AppendInner(s.buffer)
+	e.say(s, l)
 }
 
-// finishedWhole says that nothing further may be added: the answer's finish was read. Servers that talk on after it are not
-// listened to.
-func (e *Engine) finishedWhole() bool { return e.finished }
+// say gives a piece of a segment, or lets it wait while the segment is not the one that streams.
+func (e *Engine) say(s *segment, l messages.Literal) {
+	if s == e.line[0] && s.open {
+		e.give(messages.Event{Type: messages.BlockDelta, Index: s.index, Block: s.kind, Text: l})
+		return
+	}
+	before := len(s.buffer)
+	s.buffer = l.AppendInner(s.buffer)
+	if e.waiting += len(s.buffer) - before; e.waiting > maxWaiting {
+		e.tooMuch()
+	}
+}
 
-// Carry packs opaque state into the signature of the thinking block in progress; without one it makes a block of empty text
-// just to carry it.
+func (e *Engine) tooMuch() {
+	e.err = &fault.Error{Kind: fault.Upstream, Message: "the upstream began a tool call, did not end it, and said too much besides", Outcome: "too_large_answer"}
+}
+
+// deaf says that nothing further may be added: the answer's finish was read (servers that talk on after it are not listened
+// to), or it has failed.
+func (e *Engine) deaf() bool { return e.finished || e.err != nil }
+
+// Carry packs opaque state into the signature of the thinking block in progress; without one, or when that one carries state
+// already, it makes a block of empty text just to carry it.
 func (e *Engine) Carry(signature string) {
 	if signature == "" {
 		return
 	}
 	for i := len(e.line) - 1; i >= 0; i-- {
-		if e.line[i].kind == messages.ThinkingBlock {
-			e.line[i].signature = signature
-			return
+		if s := e.line[i]; s.kind == messages.ThinkingBlock {
+			if s.signature == "" || s.signature == signature {
+				s.signature = signature
+				return
+			}
+			break
 		}
 	}
-	s := e.begin(&segment{kind: messages.ThinkingBlock, key: -1, signature: signature})
-	if s == e.line[0] {
-		e.open(s)
-	}
+	e.begin(&segment{kind: messages.ThinkingBlock, key: -1, signature: signature})
 }
 
 // Call feeds a piece of a tool call. Which call it belongs to is decided by the rules of E4: the same index is the same call
 // unless another id comes with it; without an index a new id or a new name begins a new call.
 func (e *Engine) Call(p Piece) {
-	if e.finishedWhole() {
+	if e.deaf() {
 		return
 	}
-	s := e.find(p)
+	args := p.Args
+	if p.Input != nil {
+		args = messages.Quote(string(p.Input))
+	}
+	e.scratch = args.AppendValue(e.scratch[:0])
+	silent := len(bytes.TrimSpace(e.scratch)) == 0
+	s := e.find(p, silent)
 	if s == nil {
-		if p.ID == "" && p.Name == "" && p.Args.Empty() && p.Input == nil {
+		if silent && p.ID == "" && p.Name == "" {
 			return
+		}
+		if c := e.closed(p); c != nil && !p.Whole {
+			switch {
+			case silent:
+				return // id and name once more, nothing new
+			case p.ID != "" || p.Name == "":
+				e.err = badTool(e.o.CallerName(c.name)) // its arguments were whole; with more they are none
+				return
+			}
 		}
 		s = e.begin(&segment{kind: messages.ToolUseBlock, key: p.Index, whole: p.Whole})
 		e.calls++
 	}
+	// Copies: a dialect reads from a buffer that the next item overwrites.
 	if s.id == "" {
-		s.id = p.ID
+		s.id = strings.Clone(p.ID)
 	}
 	if s.name == "" {
-		s.name = p.Name
+		s.name = strings.Clone(p.Name)
 	}
-	switch {
-	case p.Input != nil:
-		e.pieces(s, messages.Quote(string(p.Input)))
-	case !p.Args.Empty():
-		e.pieces(s, p.Args)
+	if !args.Empty() {
+		e.saidText += int64(len(args)) - 2
+		s.args.feed(e.scratch)
+		e.say(s, args)
+	}
+	if cap(e.scratch) > 64<<10 {
+		e.scratch = nil
 	}
 	e.advance()
 }
 
-func (e *Engine) pieces(s *segment, l messages.Literal) {
-	e.saidText += int64(len(l)) - 2
-	text := l.Value()
-	s.args = append(s.args, text...)
-	s.json.feed(text)
-	if s == e.line[0] && s.open && len(s.buffer) == 0 {
-		e.give(messages.Event{Type: messages.BlockDelta, Index: s.index, Block: s.kind, Text: l})
-		return
-	}
-	s.buffer = l.AppendInner(s.buffer)
-}
-
-func (e *Engine) find(p Piece) *segment {
+// find is the call that a piece goes on with; nil: it begins one. silent says that the piece brings no arguments.
+func (e *Engine) find(p Piece, silent bool) *segment {
 	if p.Whole {
 		return nil
 	}
+	var newest *segment
 	for i := len(e.line) - 1; i >= 0; i-- {
 		s := e.line[i]
-		if s.kind != messages.ToolUseBlock || s.whole {
+		if s.kind != messages.ToolUseBlock || s.whole || p.Index >= 0 && s.key != p.Index {
 			continue
 		}
-		if p.Index >= 0 {
-			if s.key != p.Index {
-				continue
-			}
-			if p.ID != "" && s.id != "" && p.ID != s.id {
-				return nil
-			}
+		if p.ID != "" && s.id == p.ID {
 			return s
 		}
-		if p.ID != "" && s.id != "" {
-			if p.ID == s.id {
-				return s
-			}
-			continue
+		if newest == nil {
+			newest = s
 		}
-		if p.ID == "" && p.Name != "" && s.name != "" && p.Name != s.name {
-			return nil
-		}
-		if p.ID != "" && p.ID != s.id && s.json.complete() {
-			return nil
-		}
+	}
+	s := newest
+	if s == nil || p.ID != "" && s.id != "" {
+		return nil
+	}
+	renamed := p.Name != "" && s.name != "" && p.Name != s.name
+	switch {
+	case p.Index < 0 && renamed && p.ID == "":
+		return nil
+	case !s.args.complete():
 		return s
+	case p.Index < 0 && p.ID != "", renamed:
+		return nil
+	case p.Name != "" && p.ID == "" && s.id == "" && !silent:
+		return nil // a second call by the same name from a server that numbers nothing: more arguments would only break the first
+	}
+	return s
+}
+
+// closed is the call that a piece would go on with if its block were not closed already.
+func (e *Engine) closed(p Piece) *finished {
+	for i := len(e.done) - 1; i >= 0; i-- {
+		c := &e.done[i]
+		switch {
+		case p.ID != "" && c.id == p.ID && (p.Index < 0 || c.key == p.Index):
+			return c
+		case p.Index < 0 || c.key != p.Index:
+		case p.ID != "" && (c.id != "" || p.Name != ""), p.Name != "" && p.Name != c.name:
+			return nil
+		default:
+			return c
+		}
 	}
 	return nil
 }
@@ -216,6 +267,9 @@ func (e *Engine) begin(s *segment) *segment {
 		e.start()
 	}
 	e.line = append(e.line, s)
+	if len(e.line) > maxSegments {
+		e.tooMuch()
+	}
 	e.advance()
 	return s
 }
@@ -229,14 +283,18 @@ func (e *Engine) start() {
 func (e *Engine) advance() {
 	for e.err == nil && len(e.line) > 0 {
 		s := e.line[0]
-		if !e.openReady(s) {
+		if !e.openReady(s) || len(e.line) == 1 {
 			return
 		}
-		if len(e.line) == 1 || s.kind == messages.ToolUseBlock && !s.whole && !s.json.complete() {
-			return
-		}
-		if s.kind == messages.ToolUseBlock && !objectOrEmpty(s.args) {
-			return // the end decides what becomes of broken arguments
+		if s.kind == messages.ToolUseBlock {
+			// Arguments that are broken, or not there at all, may not be all that comes: the end decides. A whole call is all.
+			if !s.args.complete() && !(s.whole && s.args.fine()) {
+				return
+			}
+			if len(e.done) == maxDone {
+				e.done = append(e.done[:0], e.done[1:]...)
+			}
+			e.done = append(e.done, finished{s.key, s.id, s.name})
 		}
 		e.close(s)
 	}
@@ -249,6 +307,7 @@ func (e *Engine) openReady(s *segment) bool {
 	}
 	e.open(s)
 	if len(s.buffer) > 0 {
+		e.waiting -= len(s.buffer)
 		lit := make([]byte, 0, len(s.buffer)+2)
 		lit = append(append(append(lit, '"'), s.buffer...), '"')
 		s.buffer = nil
@@ -286,6 +345,7 @@ func (e *Engine) Usage(u messages.Usage) {
 	if u.Cost == nil {
 		u.Cost = e.usage.Cost
 	}
+	u.Tier = strings.Clone(u.Tier)
 	e.usage = u
 }
 
@@ -315,29 +375,26 @@ func (e *Engine) Started() bool { return e.started }
 // end closes the answer: every call proven, every block stopped, the stop reason and the usage given.
 func (e *Engine) end() error {
 	switch {
+	case e.err != nil:
+		return e.err
 	case !e.finished && !e.started:
 		return &fault.Error{Kind: fault.Upstream, Message: "the upstream ended its answer before it said anything", Outcome: "empty_stream"}
 	case !e.finished:
 		return &fault.Error{Kind: fault.Upstream, Message: "the upstream's answer broke off before its end", Outcome: "truncated"}
 	}
+	cut := e.reason == "max_tokens" // the output limit may end a call anywhere
 	for len(e.line) > 0 {
 		s := e.line[0]
-		if s.kind == messages.ToolUseBlock {
-			if s.name == "" {
+		if !e.openReady(s) {
+			if !cut {
 				return &fault.Error{Kind: fault.Upstream, Message: "the upstream sent a tool call without a name", Outcome: "bad_tool"}
 			}
-			e.openReady(s)
-			if !objectOrEmpty(s.args) {
-				if e.reason != "max_tokens" {
-					return badTool(e.o.CallerName(s.name))
-				}
-				// Cut by the output limit: the call stays cut, and whatever stood behind it was never said.
-				e.close(s)
-				e.line = nil
-				break
-			}
+			e.line = e.line[1:] // cut before its name: nobody could say what was called
+			continue
 		}
-		e.openReady(s)
+		if s.kind == messages.ToolUseBlock && !s.args.fine() && !cut {
+			return badTool(e.o.CallerName(s.name))
+		}
 		e.close(s)
 	}
 	e.give(messages.Event{Type: messages.MessageDelta, StopReason: e.stopReason(), StopSequence: e.sequence, Usage: e.usage})
@@ -364,15 +421,25 @@ func (e *Engine) give(ev messages.Event) { e.queue = append(e.queue, ev) }
 func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Event, error] {
 	return func(yield func(messages.Event, error) bool) {
 		lingering, gave := false, false
-		for {
-			err := next()
+		give := func() bool {
 			for ; e.head < len(e.queue); e.head++ {
 				gave = true
 				if !yield(e.queue[e.head], nil) {
-					return
+					return false
 				}
 			}
 			e.queue, e.head = e.queue[:0], 0
+			return true
+		}
+		for {
+			err := next()
+			if !give() {
+				return
+			}
+			if e.err != nil {
+				yield(messages.Event{}, e.err)
+				return
+			}
 			if e.finished && !lingering {
 				lingering = true
 				if l, ok := up.(Lingerer); ok {
@@ -389,25 +456,14 @@ func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Even
 				gave = false
 				continue
 			}
+			// A connection that breaks behind the finish takes nothing away; an error that the upstream tells of does.
 			var f *fault.Error
-			if !errors.Is(err, io.EOF) && (!e.finished || errors.As(err, &f)) {
-				yield(messages.Event{}, err)
-				return
+			if errors.Is(err, io.EOF) || e.finished && !errors.As(err, &f) {
+				err = e.end()
 			}
-			if err := e.end(); err != nil {
-				// What was said before the fault is still given, the block that broke stays open.
-				for ; e.head < len(e.queue); e.head++ {
-					if !yield(e.queue[e.head], nil) {
-						return
-					}
-				}
+			// What was said before a fault is still given; the block that broke stays open.
+			if give() && err != nil {
 				yield(messages.Event{}, err)
-				return
-			}
-			for ; e.head < len(e.queue); e.head++ {
-				if !yield(e.queue[e.head], nil) {
-					return
-				}
 			}
 			return
 		}
@@ -420,69 +476,64 @@ func (e *Engine) Response() (*messages.Response, error) {
 	if err := e.end(); err != nil {
 		return nil, err
 	}
-	return collect(e.queue)
+	var c collector
+	for i := range e.queue {
+		if err := c.add(&e.queue[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &c.r, nil
 }
 
 // Collect gathers a stream of events into a whole message: for an upstream that streams though it was not asked to.
 func Collect(events iter.Seq2[messages.Event, error]) (*messages.Response, error) {
-	var kept []messages.Event
+	var c collector
 	for ev, err := range events {
 		if err != nil {
 			return nil, err
 		}
-		if ev.Type == messages.Lull {
-			continue
-		}
-		ev.Text = bytes.Clone(ev.Text)
-		kept = append(kept, ev)
-	}
-	return collect(kept)
-}
-
-func collect(events []messages.Event) (*messages.Response, error) {
-	r := &messages.Response{}
-	var args []byte
-	for i := range events {
-		ev := &events[i]
-		var p *messages.Part
-		if n := len(r.Content); n > 0 {
-			p = &r.Content[n-1]
-		}
-		switch ev.Type {
-		case messages.MessageStart:
-			r.ID, r.Model = ev.ID, ev.Name
-		case messages.BlockStart:
-			r.Content = append(r.Content, messages.Part{Block: ev.Block, ID: ev.ID, Name: ev.Name})
-			args = nil
-		case messages.BlockDelta:
-			switch {
-			case ev.Signature != "":
-				p.Signature = ev.Signature
-			case p.Block == messages.ToolUseBlock:
-				args = append(args, ev.Text.Value()...)
-			default:
-				p.Text += ev.Text.Value()
-			}
-		case messages.BlockStop:
-			if p.Block == messages.ToolUseBlock {
-				args = bytes.TrimSpace(args)
-				if !objectOrEmpty(args) {
-					// Only the output limit lets a cut call end, and a whole message has no way to show it.
-					return nil, badTool(p.Name)
-				}
-				p.Input = jsontext.Value(args)
-			}
-		case messages.MessageDelta:
-			r.StopReason, r.StopSequence, r.Usage = ev.StopReason, ev.StopSequence, ev.Usage
+		if err := c.add(&ev); err != nil {
+			return nil, err
 		}
 	}
-	return r, nil
+	return &c.r, nil
 }
 
-// objectOrEmpty reports whether arguments are a JSON object, or nothing at all, which means {}.
-func objectOrEmpty(args []byte) bool {
-	args = bytes.TrimSpace(args)
-	return len(args) == 0 || args[0] == '{' && messages.Valid(args) == nil
+// collector makes a whole message of the events of a legal stream.
+type collector struct {
+	r    messages.Response
+	text []byte // of the block that is open
+}
+
+func (c *collector) add(ev *messages.Event) error {
+	r := &c.r
+	switch ev.Type {
+	case messages.MessageStart:
+		r.ID, r.Model = ev.ID, ev.Name
+	case messages.BlockStart:
+		r.Content = append(r.Content, messages.Part{Block: ev.Block, ID: ev.ID, Name: ev.Name})
+		c.text = c.text[:0]
+	case messages.BlockDelta:
+		if ev.Signature != "" {
+			r.Content[len(r.Content)-1].Signature = ev.Signature
+		}
+		c.text = ev.Text.AppendValue(c.text)
+	case messages.BlockStop:
+		p := &r.Content[len(r.Content)-1]
+		if p.Block != messages.ToolUseBlock {
+			p.Text = string(c.text)
+			return nil
+		}
+		var args proof
+		if args.feed(c.text); !args.fine() {
+			// Only the output limit lets a cut call end, and a whole message has no way to show it.
+			return badTool(p.Name)
+		}
+		p.Input = jsontext.Value(bytes.Clone(bytes.TrimSpace(c.text)))
+	case messages.MessageDelta:
+		r.StopReason, r.StopSequence, r.Usage = ev.StopReason, ev.StopSequence, ev.Usage
+	}
+	return nil
 }
 
 func badTool(name string) *fault.Error {
@@ -495,31 +546,3 @@ func quoteShort(s string) string {
 	}
 	return string(messages.AppendQuote(nil, s))
 }
-
-// completeness follows JSON text piece by piece and knows when one object (or array) has ended.
-type completeness struct {
-	depth         int
-	begun         bool
-	inString, esc bool
-}
-
-func (c *completeness) feed(s string) {
-	for i := 0; i < len(s); i++ {
-		switch b := s[i]; {
-		case c.esc:
-			c.esc = false
-		case c.inString:
-			c.esc = b == '\\'
-			c.inString = b != '"'
-		case b == '"':
-			c.inString = true
-		case b == '{' || b == '[':
-			c.depth++
-			c.begun = true
-		case b == '}' || b == ']':
-			c.depth--
-		}
-	}
-}
-
-func (c *completeness) complete() bool { return c.begun && c.depth <= 0 && !c.inString }
