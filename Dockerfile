@@ -7,8 +7,8 @@
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
-# Behind a proxy of your own: --build-arg GOPROXY=https://…
-ARG GOPROXY=https://proxy.golang.org,direct
+# Behind a module proxy of your own: --build-arg GOPROXY=…; without it, the default of Go.
+ARG GOPROXY
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .

@@ -137,6 +137,8 @@ type preparer struct {
 	loaded map[string]bool   // tools that a tool_reference named
 	asIs   map[string]bool   // minted call ids that go up as they are
 	held   []Part            // a system message that must wait until the results have been given
+	parts  []Part            // of one block
+	texts  []Part            // of one result
 }
 
 // top decides about the members that no foreign dialect has.
@@ -180,8 +182,24 @@ func withoutBilling(l messages.Literal) messages.Literal {
 	return messages.Quote(rest)
 }
 
+// spot is where a list of blocks stands; it is spelled out only when something is wrong.
+type spot struct {
+	message int
+	result  int    // the block whose content it is; -1: the message's own
+	inside  string // what of that block
+}
+
+// at is the path of a block.
+func (l spot) at(k int) string {
+	s := "messages." + strconv.Itoa(l.message) + ".content."
+	if l.result >= 0 {
+		s += strconv.Itoa(l.result) + "." + l.inside + "."
+	}
+	return s + strconv.Itoa(k)
+}
+
 func (p *preparer) message(i int, m *messages.Message) error {
-	path := "messages." + strconv.Itoa(i) + ".content"
+	path := spot{message: i, result: -1}
 	switch m.Role {
 	case messages.RoleSystem:
 		return p.systemMessage(path, m)
@@ -193,7 +211,7 @@ func (p *preparer) message(i int, m *messages.Message) error {
 }
 
 // systemMessage keeps a system message at its place (M2), never between calls and their results.
-func (p *preparer) systemMessage(path string, m *messages.Message) error {
+func (p *preparer) systemMessage(path spot, m *messages.Message) error {
 	var parts []Part
 	for k := range m.Content {
 		b := &m.Content[k]
@@ -232,9 +250,14 @@ func (p *preparer) flushSystem() {
 	p.out.Turns = append(p.out.Turns, Turn{Role: messages.RoleUser, Parts: parts})
 }
 
-func (p *preparer) assistant(path string, m *messages.Message) error {
+func (p *preparer) assistant(path spot, m *messages.Message) error {
 	t := Turn{Role: messages.RoleAssistant}
-	p.open = nil
+	// Two messages in a row are one turn where the first still waits for results: those belong behind the calls of both.
+	n := len(p.out.Turns)
+	goesOn := len(p.open) > 0 && p.out.Turns[n-1].Role == messages.RoleAssistant
+	if !goesOn {
+		p.open = nil
+	}
 	for k := range m.Content {
 		b := &m.Content[k]
 		switch b.Type {
@@ -251,7 +274,7 @@ func (p *preparer) assistant(path string, m *messages.Message) error {
 				p.open = map[string]bool{}
 			}
 			if p.open[b.ID] {
-				return fault.New(fault.Invalid, "%s.%d.id: two tool_use blocks of one message have the id %q", path, k, b.ID)
+				return fault.New(fault.Invalid, "%s.id: two tool_use blocks of one message have the id %q", path.at(k), b.ID)
 			}
 			p.calls[b.ID], p.open[b.ID] = b.Name, true
 			input := b.Input
@@ -274,6 +297,13 @@ func (p *preparer) assistant(path string, m *messages.Message) error {
 		}
 	}
 	p.callIDs(t.Calls)
+	if goesOn {
+		last := &p.out.Turns[n-1]
+		last.Thinking = append(last.Thinking, t.Thinking...)
+		last.Parts = append(last.Parts, t.Parts...)
+		last.Calls = append(last.Calls, t.Calls...)
+		return nil
+	}
 	if len(t.Parts)+len(t.Calls)+len(t.Thinking) > 0 {
 		p.out.Turns = append(p.out.Turns, t)
 	}
@@ -282,7 +312,14 @@ func (p *preparer) assistant(path string, m *messages.Message) error {
 
 // callIDs turns minted ids back into the upstream's own, except where that would repeat an id within one message.
 func (p *preparer) callIDs(calls []Call) {
-	count := map[string]int{}
+	if len(calls) == 0 {
+		return
+	}
+	if len(calls) == 1 {
+		calls[0].ID = p.upID(calls[0].ID)
+		return
+	}
+	count := make(map[string]int, len(calls))
 	for i := range calls {
 		count[OriginalID(calls[i].ID)]++
 	}
@@ -304,7 +341,7 @@ func (p *preparer) upID(id string) string {
 	return id
 }
 
-func (p *preparer) user(path string, m *messages.Message) error {
+func (p *preparer) user(path spot, m *messages.Message) error {
 	t := Turn{Role: messages.RoleUser}
 	var moved []Part // images and files taken out of results
 	for k := range m.Content {
@@ -319,39 +356,56 @@ func (p *preparer) user(path string, m *messages.Message) error {
 			return err
 		}
 	}
-	t.Parts = append(moved, t.Parts...)
-	if len(t.Results)+len(t.Parts) == 0 {
-		return nil
+	// A system message that stood between the calls and these results comes behind the results, before what the user says.
+	between := len(p.held) > 0 && len(p.open) == 0 && len(t.Results) > 0
+	said := t.Parts
+	if t.Parts = moved; !between {
+		t.Parts = append(moved, said...)
 	}
-	// Consecutive user messages are one turn: results of the second still belong before the text of the first.
-	if n := len(p.out.Turns); n > 0 && len(t.Results) > 0 && p.out.Turns[n-1].Role == messages.RoleUser {
-		last := &p.out.Turns[n-1]
-		last.Results = append(last.Results, t.Results...)
-		last.Parts = append(last.Parts, t.Parts...)
-	} else {
-		p.out.Turns = append(p.out.Turns, t)
-	}
+	p.userTurn(t)
 	if len(p.open) == 0 {
 		p.flushSystem()
+	}
+	if between && len(said) > 0 {
+		if last := &p.out.Turns[len(p.out.Turns)-1]; last.Role == messages.RoleUser {
+			last.Parts = append(last.Parts, said...)
+		} else {
+			p.userTurn(Turn{Role: messages.RoleUser, Parts: said})
+		}
 	}
 	return nil
 }
 
-func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path string, k int) error {
+// userTurn adds a user's turn. Consecutive ones with results are one: results of the second still belong before the text of
+// the first.
+func (p *preparer) userTurn(t Turn) {
+	if len(t.Results)+len(t.Parts) == 0 {
+		return
+	}
+	if n := len(p.out.Turns); n > 0 && len(t.Results) > 0 && p.out.Turns[n-1].Role == messages.RoleUser {
+		last := &p.out.Turns[n-1]
+		last.Results = append(last.Results, t.Results...)
+		last.Parts = append(last.Parts, t.Parts...)
+		return
+	}
+	p.out.Turns = append(p.out.Turns, t)
+}
+
+func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path spot, k int) error {
 	name, ok := p.calls[b.ToolUseID]
 	if !ok {
-		return fault.New(fault.Invalid, "%s.%d.tool_use_id: no earlier tool_use has the id %q", path, k, b.ToolUseID)
+		return fault.New(fault.Invalid, "%s.tool_use_id: no earlier tool_use has the id %q", path.at(k), b.ToolUseID)
 	}
 	delete(p.open, b.ToolUseID)
 	r := Result{ID: p.upID(b.ToolUseID), Name: p.name(name), IsError: b.IsError}
-	var texts []Part
+	texts := p.texts[:0]
+	defer func() { p.texts = texts[:0] }()
 	if b.IsError {
 		texts = append(texts, Part{Text: messages.Quote("Error: ")})
 	}
 	before := len(texts)
 	for i := range b.Content {
 		c := &b.Content[i]
-		cpath := path + "." + strconv.Itoa(k) + ".content"
 		switch c.Type {
 		case "tool_reference":
 			p.loaded[c.Name] = true
@@ -365,11 +419,11 @@ func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path string
 			}
 			fallthrough
 		default:
-			var parts []Part
-			if err := p.part(&parts, c, cpath, i); err != nil {
+			p.parts = p.parts[:0]
+			if err := p.part(&p.parts, c, spot{path.message, k, "content"}, i); err != nil {
 				return err
 			}
-			for _, x := range parts {
+			for _, x := range p.parts {
 				switch {
 				case x.Kind == TextPart:
 					texts = append(texts, x)
@@ -397,7 +451,7 @@ func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path string
 var follows = map[PartKind]string{ImagePart: "[the image follows in the next message]", FilePart: "[the document follows in the next message]"}
 
 // part reads one block of a user's turn or of a tool's result.
-func (p *preparer) part(parts *[]Part, b *messages.Block, path string, k int) error {
+func (p *preparer) part(parts *[]Part, b *messages.Block, path spot, k int) error {
 	switch b.Type {
 	case "text":
 		if !b.Text.Empty() {
@@ -408,7 +462,7 @@ func (p *preparer) part(parts *[]Part, b *messages.Block, path string, k int) er
 		case b.Source.Type == "base64", b.Source.Type == "url" && p.rules.ImageURLs:
 			*parts = append(*parts, Part{Kind: ImagePart, Source: b.Source, Cache: b.Cache})
 		default:
-			return fault.New(fault.Invalid, "%s.%d.source.type: this target cannot take an image by %q; send it as base64", path, k, b.Source.Type)
+			return fault.New(fault.Invalid, "%s.source.type: this target cannot take an image by %q; send it as base64", path.at(k), b.Source.Type)
 		}
 	case "document":
 		return p.document(parts, b, path, k)
@@ -422,7 +476,7 @@ func (p *preparer) part(parts *[]Part, b *messages.Block, path string, k int) er
 }
 
 // document puts text in as text; a PDF goes where the dialect has a place for files (C5).
-func (p *preparer) document(parts *[]Part, b *messages.Block, path string, k int) error {
+func (p *preparer) document(parts *[]Part, b *messages.Block, path spot, k int) error {
 	switch b.Source.Type {
 	case "text":
 		*parts = append(*parts, Part{Text: titled(b.Title.Value(), b.Context.Value(), b.Source.Data.Value()), Cache: b.Cache})
@@ -430,31 +484,31 @@ func (p *preparer) document(parts *[]Part, b *messages.Block, path string, k int
 		*parts = append(*parts, Part{Text: titled(b.Title.Value(), b.Context.Value(), textOf(b.Content)), Cache: b.Cache})
 		for i := range b.Content {
 			if b.Content[i].Type == "image" {
-				if err := p.part(parts, &b.Content[i], path+"."+strconv.Itoa(k)+".source.content", i); err != nil {
+				if err := p.part(parts, &b.Content[i], spot{path.message, k, "source.content"}, i); err != nil {
 					return err
 				}
 			}
 		}
 	case "base64":
 		if !p.rules.Files {
-			return fault.New(fault.Invalid, "%s.%d.source: this target cannot read %s documents; send the text instead", path, k, b.Source.MediaType)
+			return fault.New(fault.Invalid, "%s.source: this target cannot read %s documents; send the text instead", path.at(k), b.Source.MediaType)
 		}
 		*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
 	default:
-		return fault.New(fault.Invalid, "%s.%d.source.type: this target cannot fetch a document by %q; send it as text or base64", path, k, b.Source.Type)
+		return fault.New(fault.Invalid, "%s.source.type: this target cannot fetch a document by %q; send it as text or base64", path.at(k), b.Source.Type)
 	}
 	return nil
 }
 
 // other decides about a block that no foreign dialect knows: its text if it has one, else it is dropped and reported.
-func (p *preparer) other(parts *[]Part, b *messages.Block, path string, k int) error {
+func (p *preparer) other(parts *[]Part, b *messages.Block, path spot, k int) error {
 	if !b.Text.Empty() {
 		*parts = append(*parts, Part{Text: b.Text, Cache: b.Cache})
 		p.out.Notes.Approximate("content_block")
 		return nil
 	}
 	if p.rules.Strict {
-		return fault.New(fault.Invalid, "%s.%d.type: this target cannot carry a block of type %s", path, k, quoteShort(b.Type))
+		return fault.New(fault.Invalid, "%s.type: this target cannot carry a block of type %s", path.at(k), quoteShort(b.Type))
 	}
 	p.out.Notes.Drop("content_block")
 	return nil

@@ -16,6 +16,9 @@ const placeholder = "DeferredToolPlaceholder"
 // deferred ones those that have been loaded (S6, and section 6.2 of the protocol page).
 func (p *preparer) tools() error {
 	var left []string
+	if c := p.conv.ToolChoice; c.Type == "tool" {
+		p.loaded[c.Name] = true // a tool that must be called must be there
+	}
 	for i := range p.conv.Tools {
 		t := &p.conv.Tools[i]
 		if t.Deferred && (t.Name == placeholder || !p.loaded[t.Name]) {
