@@ -69,9 +69,11 @@ type Reply struct {
 	Header http.Header                 // the few upstream headers worth showing: request id, rate limits
 	Body   []byte                      // a complete message
 	Frames iter.Seq2[sse.Frame, error] // a streamed message; may be ranged over once; a frame's bytes are valid until the next
-	Notes  wire.Notes
+	Notes  wire.Notes                  // known when the answer began
 	Lane   exchange.Lane
 
+	// NotesFunc gives all notes once a streamed answer has ended: reading one may leave more. Nil: Notes are all.
+	NotesFunc func() wire.Notes
 	// UsageFunc and CloseFunc back the methods; nil is fine.
 	UsageFunc func() messages.Usage
 	CloseFunc func() error

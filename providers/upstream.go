@@ -116,7 +116,7 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 	if err != nil {
 		return nil, err
 	}
-	reply := &Reply{Header: shown(resp.Header), Notes: job.Notes(), Lane: exchange.Translated, UsageFunc: job.Usage, CloseFunc: a.close}
+	reply := &Reply{Header: shown(resp.Header), Notes: job.Notes(), Lane: exchange.Translated, NotesFunc: job.Notes, UsageFunc: job.Usage, CloseFunc: a.close}
 	if resp.StatusCode != http.StatusOK {
 		return nil, a.refused(resp, job.DecodeError)
 	}
@@ -130,7 +130,7 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 		if err != nil {
 			return nil, u.name(err)
 		}
-		reply.Body = whole.AppendJSON(make([]byte, 0, len(body)+256))
+		reply.Body, reply.Notes = whole.AppendJSON(make([]byte, 0, len(body)+256)), job.Notes()
 		return reply, nil
 	}
 	if err := a.commit(Frames(job.DecodeStream(a)), reply); err != nil {

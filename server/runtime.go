@@ -93,6 +93,11 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 			s.o.Log.WithField("provider", name).Warn("TLS verification is switched off for this provider")
 		}
 	}
+	for _, name := range targets(cfg) {
+		if t, err := routing.ParseTarget(name); err == nil {
+			s.metrics.Names.Allow(t.Provider, t.Model)
+		}
+	}
 	g.Generation = routes.Generation{
 		Config: cfg, Providers: reg, Table: table, Lists: lists,
 		Probes: routes.NewProbes(reg, cfg, s.now, s.metrics.ProviderUp),
@@ -100,6 +105,23 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 			Breakers: s.breakers, Strict: cfg.Strict, Log: s.o.Log, Now: s.now}),
 	}
 	return g, nil
+}
+
+// targets are all targets that a configuration names: their models are metric labels from the start.
+func targets(cfg *config.Config) []string {
+	out := []string{cfg.Default}
+	for _, m := range []map[string]string{cfg.Aliases, cfg.Agents, cfg.Commands, cfg.Skills, cfg.Hooks} {
+		for _, target := range m {
+			out = append(out, target)
+		}
+	}
+	for first, chain := range cfg.Fallbacks {
+		out = append(append(out, first), chain...)
+	}
+	if cfg.ClaudeModel != "" {
+		out = append(out, "anthropic/"+cfg.ClaudeModel)
+	}
+	return out
 }
 
 func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Settings {

@@ -242,6 +242,11 @@ func (s *Server) Reload() error {
 	s.configError.Store(nil)
 	s.metrics.Reload(true)
 	old := s.current.Swap(g)
+	for _, name := range old.Providers.Names() {
+		if _, still := g.Providers.Config(name); !still {
+			s.metrics.Forget(name)
+		}
+	}
 	old.release()
 	s.o.Log.WithField("providers", g.Providers.Names()).Info("configuration reloaded")
 	return nil

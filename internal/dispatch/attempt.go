@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"signalbox/internal/messages"
 	"signalbox/internal/routing"
 	"signalbox/internal/sse"
+	"signalbox/internal/wire"
 	"signalbox/providers"
 )
 
@@ -107,6 +109,17 @@ func (a *attempt) finish(reply *providers.Reply, said int64) {
 	a.settle(exchange.Settled, "ok", u)
 }
 
+// notes puts what a translation could not carry on the record; called again, only what is new.
+func (a *attempt) notes(all wire.Notes) {
+	for _, n := range all {
+		row := [3]string{a.target.Provider, n.Label(), string(n.Kind)}
+		if !slices.Contains(a.rec.Notes, row) {
+			a.rec.Notes = append(a.rec.Notes, row)
+		}
+	}
+	a.rec.Dropped = all.Fields()
+}
+
 // deltaFrame is about how many bytes of a delta's data are not what the model said.
 const deltaFrame = 84
 
@@ -119,7 +132,14 @@ func (a *attempt) follow(reply *providers.Reply, done func(error), probe bool) *
 	begun := a.d.o.Now()
 	var over sync.Once
 	// What passes after the commit is the upstream's time: the gateway only hands it on.
-	stop := func() { over.Do(func() { a.rec.Upstream += max(0, a.d.o.Now().Sub(begun)) }) }
+	stop := func() {
+		over.Do(func() {
+			a.rec.Upstream += max(0, a.d.o.Now().Sub(begun))
+			if reply.NotesFunc != nil {
+				a.notes(reply.NotesFunc())
+			}
+		})
+	}
 	closeInner := reply.CloseFunc
 	left := func() {
 		// Nobody ranged to the end: the caller left, or we did.

@@ -230,10 +230,7 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 		return nil, f
 	}
 	rec.Lane = reply.Lane
-	for _, n := range reply.Notes {
-		rec.Notes = append(rec.Notes, [3]string{target.Provider, n.Label(), string(n.Kind)})
-	}
-	rec.Dropped = reply.Notes.Fields()
+	a.notes(reply.Notes)
 	if reply.Body != nil {
 		done(nil)
 		a.finish(reply, int64(len(reply.Body)))

@@ -54,7 +54,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	p := think(conv, prep)
 	asked := conv.Model
 	if asked == "" {
-		asked = Model
+		asked = c.name + "/" + Model
 	}
 	engine := wire.NewEngine(wire.EngineOptions{Model: asked, IDs: prep.IDs, CallerName: prep.CallerName})
 	engine.Usage(messages.Usage{Input: p.usage.Input})

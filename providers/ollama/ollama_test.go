@@ -24,7 +24,7 @@ func TestAnswersWithoutShow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.said() != "ok" || m.Model != "m" {
+		if m.said() != "ok" || m.Model != "ollama/m" {
 			t.Errorf("answer is %+v", m)
 		}
 	}

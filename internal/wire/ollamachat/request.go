@@ -31,7 +31,7 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	}
 	j := &Job{notes: p.Notes, prep: p, opts: o, model: model, asked: c.Model}
 	if j.asked == "" {
-		j.asked = model
+		j.asked = o.provider() + "/" + model
 	}
 	w := writer{JSON: wire.NewJSON(capacity(c)), Job: j}
 	w.request(c)
