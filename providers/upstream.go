@@ -87,8 +87,7 @@ func NewUpstream(cfg config.Provider, defaultBase string, deps Deps) (*Upstream,
 			MaxIdleConnsPerHost:    512,
 			IdleConnTimeout:        30 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
-			WriteBufferSize:        32 << 10,
-			ReadBufferSize:         16 << 10,
+			ReadBufferSize:         8 << 10, // a thousand quiet streams hold a thousand of them
 			ExpectContinueTimeout:  time.Second,
 		},
 	}

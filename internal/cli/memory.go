@@ -7,9 +7,16 @@ import (
 	"strings"
 )
 
-// boundMemory tells the runtime how much memory the container has, so that it collects harder instead of being killed. A
-// GOMEMLIMIT of the environment wins; without a limit of the container's nothing changes.
+// heapGrowth lets the heap grow to three times what is live before it is collected: a gateway's live heap is a few megabytes,
+// and collecting it at each doubling costs a fifth of its time.
+const heapGrowth = 200
+
+// boundMemory tells the runtime how much memory the container has, so that it collects harder instead of being killed, and
+// how far the heap may grow below that. GOMEMLIMIT and GOGC of the environment win.
 func boundMemory(getenv func(string) string, file string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
 	if getenv("GOMEMLIMIT") != "" {
 		return
 	}

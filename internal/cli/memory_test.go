@@ -10,6 +10,7 @@ import (
 func TestBoundMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	none := func(string) string { return "" }
 	for _, row := range []struct {
 		it, text, env string

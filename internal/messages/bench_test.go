@@ -81,8 +81,7 @@ func BenchmarkEvent(b *testing.B) {
 // BenchmarkLiteral copies 64 KB of text into a translated body.
 func BenchmarkLiteral(b *testing.B) {
 	for name, text := range map[string]string{
-		"code":    strings.Repeat("\tif err := run(\"step\", n); err != nil {\n\t\treturn err\n\t}\n", 1100),
-		"prose":   strings.Repeat("the gateway passes each turn to a model ", 1600),
+		"agent":   string(testkit.AgentBody("medium")),
 		"chinese": strings.Repeat("网关把每一轮都传给模型，", 1800),
 		"dashes":  strings.Repeat("one — two “three” … ", 2600),
 		"base64":  strings.Repeat("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYA", 1800),

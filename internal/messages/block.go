@@ -325,6 +325,9 @@ func (d *decoder) message(m *Message) error {
 // content reads a string or an array of blocks. It passes the value even when something is wrong with it: which of several
 // faults is told does not depend on the order of the members.
 func (d *decoder) content(name string, onlyText bool) ([]Block, error) {
+	if d.peek() == '"' {
+		return []Block{{Type: "text", Text: d.skip()}}, nil
+	}
 	start, deep, base := d.i, len(d.path), len(d.stack)
 	d.path = append(d.path, step{name, -1})
 	d.depth++
@@ -345,12 +348,7 @@ func (d *decoder) content(name string, onlyText bool) ([]Block, error) {
 
 // blocks puts what it reads on the stack.
 func (d *decoder) blocks(onlyText bool) error {
-	switch d.peek() {
-	case '"':
-		d.stack = append(d.stack, Block{Type: "text", Text: d.skip()})
-		return nil
-	case '[':
-	default:
+	if d.peek() != '[' {
 		return d.invalid("", "must be a string or an array of content blocks")
 	}
 	if d.depth > maxNesting {

@@ -3,6 +3,7 @@ package testkit
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -45,13 +46,22 @@ func AgentBody(size string) []byte {
 }
 
 // prose is n bytes of words.
-func prose(n int) string {
-	const words = "the gateway passes each turn to a model and returns its answer as one stream of small events "
-	return strings.Repeat(words, n/len(words)+1)[:n]
-}
+func prose(n int) string { return written(n, " ", " ", " ", ", ", ". ", ` — `) }
 
 // code is about n bytes of a JSON text with the quotes, tabs and line ends of source code.
 func code(n int) string {
-	const line = `\tif err := run(\"step\", n); err != nil {\n\t\treturn fmt.Errorf(\"run: %w\", err)\n\t}\n`
-	return strings.Repeat(line, n/len(line)+1)
+	return written(n, " ", " ", "(", ", ", ".", " := ", `) {\n\t\t`, `\n\t`, `\n\t\t\t`, `(\"`, `\", `, ` // `, `\n}\n\n`)
+}
+
+// written is n bytes of words with such separators between them, in an order that looks random and is always the same: a
+// text that repeats itself is read faster than any real one.
+func written(n int, separators ...string) string {
+	words := strings.Fields("the gateway passes each turn to a model and returns its answer as one stream of small events if err return nil func s String n handle context")
+	r := rand.New(rand.NewPCG(1, uint64(n)))
+	var sb strings.Builder
+	for sb.Len() < n {
+		sb.WriteString(words[r.IntN(len(words))])
+		sb.WriteString(separators[r.IntN(len(separators))])
+	}
+	return sb.String()
 }
