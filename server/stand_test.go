@@ -358,7 +358,7 @@ var tongues = []*tongue{
 func side(c *testkit.RawConn) bool {
 	switch {
 	case strings.HasPrefix(c.Target, "/api/show"):
-		c.Answer(200, "application/json", `{"model_info":{"general.architecture":"x","x.context_length":32768},"capabilities":["completion","tools"]}`)
+		c.Answer(200, "application/json", `{"model_info":{"general.architecture":"x","x.context_length":1048576},"capabilities":["completion","tools"]}`)
 	case strings.HasPrefix(c.Target, "/api/ps"):
 		c.Answer(200, "application/json", `{"models":[]}`)
 	case strings.HasPrefix(c.Target, "/api/tags"):
