@@ -68,7 +68,7 @@ func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Hea
 
 func verbatimBody(call Call) ([]byte, wire.Notes) {
 	var notes wire.Notes
-	body, removed := call.Request.Verbatim(call.Model, wire.OwnSignature, wire.CarryPrefix)
+	body, removed := call.Request.Verbatim(call.Model, wire.OwnSignature)
 	if removed > 0 {
 		notes.Drop("thinking")
 	}

@@ -3,7 +3,6 @@
 package estimate
 
 import (
-	"bytes"
 	"sync"
 
 	"signalbox/internal/messages"
@@ -32,28 +31,11 @@ type Size float64
 func Of(r *messages.Request) Size {
 	tools, msgs, system := r.Member("tools"), r.Member("messages"), r.Member("system")
 	text := float64(len(msgs))
-	images := 0
-	if bytes.Contains(msgs, []byte(`"base64"`)) {
-		if c, err := r.Conversation(); err == nil {
-			for i := range c.Messages {
-				text -= binary(c.Messages[i].Content, &images)
-			}
-		}
-	}
+	images, size := r.Base64()
+	text -= float64(size)
 	n := r.Envelope().Messages
 	frame := float64(n) * 30 // "{"role":…,"content":…}" is structure, not text
 	return Size(max(0, text-frame)/mixed + float64(len(system))/prose + float64(len(tools))/schema + float64(images*imageTokens+n*turnTokens))
-}
-
-func binary(blocks []messages.Block, images *int) (bytes float64) {
-	for i := range blocks {
-		if blocks[i].Source.Type == "base64" {
-			*images++
-			bytes += float64(len(blocks[i].Source.Data))
-		}
-		bytes += binary(blocks[i].Content, images)
-	}
-	return bytes
 }
 
 // Estimator remembers what was learned. It is safe for concurrent use.

@@ -62,7 +62,7 @@ func BenchmarkVerbatim(b *testing.B) {
 	bySize(b, func(b *testing.B, body []byte) {
 		r := mustParse(b, body)
 		for b.Loop() {
-			r.Verbatim("qwen/qwen3-coder", func(string) bool { return false }, "sbx1.")
+			r.Verbatim("qwen/qwen3-coder", func(string) bool { return false })
 		}
 	})
 }

@@ -92,7 +92,7 @@ func TestVerbatimTakesMessagesAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrap := func(m string) string { return `{"model":"m","messages":[` + m + `],"z":1.0}` }
-			got, removed := parse(t, wrap(row.messages)).Verbatim("m", ours, "sbx1.")
+			got, removed := parse(t, wrap(row.messages)).Verbatim("m", ours)
 			if diff := cmp.Diff(wrap(row.want), string(got)); diff != "" || removed != row.removed {
 				t.Fatalf("removed %d: %s", removed, diff)
 			}

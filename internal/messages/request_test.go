@@ -138,20 +138,20 @@ func TestVerbatimRemovesForeignThinking(t *testing.T) {
 			wrap := func(model, b string) string {
 				return `{"model":"` + model + `","messages":[{"role":"user","content":"q"},{"role":"assistant","content":[` + b + `]},{"role":"user","content":"r"}]}`
 			}
-			got, n := parse(t, wrap("x", row.blocks)).Verbatim("y", ours, "sbx1.")
+			got, n := parse(t, wrap("x", row.blocks)).Verbatim("y", ours)
 			if string(got) != wrap("y", row.want) || n != row.removed {
 				t.Fatalf("got %d %s, want %d %s", n, got, row.removed, wrap("y", row.want))
 			}
 		})
 	}
 	t.Run("removes a message that would be empty", func(t *testing.T) {
-		got, _ := parse(t, `{"model":"x","messages":[{"role":"user","content":"q"},{"role":"assistant","content":[`+own+`]}]}`).Verbatim("x", ours, "sbx1.")
+		got, _ := parse(t, `{"model":"x","messages":[{"role":"user","content":"q"},{"role":"assistant","content":[`+own+`]}]}`).Verbatim("x", ours)
 		if want := `{"model":"x","messages":[{"role":"user","content":"q"}]}`; string(got) != want {
 			t.Fatalf("got %s", got)
 		}
 	})
 	t.Run("adds a missing model", func(t *testing.T) {
-		got, _ := parse(t, `{"messages":[]}`).Verbatim("m", ours, "sbx1.")
+		got, _ := parse(t, `{"messages":[]}`).Verbatim("m", ours)
 		if want := `{"model":"m","messages":[]}`; string(got) != want {
 			t.Fatalf("got %s", got)
 		}
@@ -226,7 +226,7 @@ func FuzzParseRequest(f *testing.F) {
 				t.Fatalf("Splice made no JSON: %q from %q", out, body)
 			}
 		}
-		out, _ := r.Verbatim("m", func(string) bool { return true }, "x")
+		out, _ := r.Verbatim("m", func(string) bool { return true })
 		if !jsontext.Value(out).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
 			t.Fatalf("Verbatim made no JSON: %q from %q", out, body)
 		}

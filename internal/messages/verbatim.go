@@ -4,8 +4,8 @@ import "bytes"
 
 // Verbatim is the body for an upstream that speaks Messages: the caller's bytes with the model's value replaced, and without
 // the thinking blocks that Anthropic would refuse: those whose signature is empty, or foreign as told by ours. removed counts
-// them. Bodies without such a block are found by a byte search and never walked.
-func (r *Request) Verbatim(model string, ours func(signature string) bool, marker string) (body []byte, removed int) {
+// them. Bodies without any thinking are found by a byte search and never walked.
+func (r *Request) Verbatim(model string, ours func(signature string) bool) (body []byte, removed int) {
 	var cuts []cut
 	quoted := Quote(model)
 	for _, m := range r.members {
@@ -15,7 +15,7 @@ func (r *Request) Verbatim(model string, ours func(signature string) bool, marke
 				cuts = append(cuts, cut{m.value, quoted})
 			}
 		case "messages":
-			if raw := r.body[m.value.start:m.value.end]; suspicious(raw, marker) {
+			if raw := r.body[m.value.start:m.value.end]; mentionsThinking(raw) {
 				found, n := foreignThinking(raw, ours)
 				removed = n
 				for _, s := range found {
@@ -30,17 +30,24 @@ func (r *Request) Verbatim(model string, ours func(signature string) bool, marke
 		if err != nil {
 			return r.body, 0
 		}
-		return with.Verbatim(model, ours, marker)
+		return with.Verbatim(model, ours)
 	}
 	return apply(r.body, cuts), removed
 }
 
-func suspicious(raw []byte, marker string) bool {
-	if bytes.Contains(raw, []byte(`"signature":""`)) || bytes.Contains(raw, []byte(marker)) {
-		return true
+// mentionsThinking reports whether the word stands there in quotes, as it does in every block of that type. It looks for the k:
+// searched from its quote, which source code is full of, the word takes five times as long to find.
+func mentionsThinking(raw []byte) bool {
+	const word, k = `"thinking"`, 5
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(raw[at:], 'k')
+		if i < 0 {
+			return false
+		}
+		if at += i; at >= k && bytes.HasPrefix(raw[at-k:], []byte(word)) {
+			return true
+		}
 	}
-	blocks := bytes.Count(raw, []byte(`"thinking"`))
-	return blocks > 0 && (blocks > 2*bytes.Count(raw, []byte(`"signature":"`)) || bytes.Contains(raw, []byte(`"signature": ""`)))
 }
 
 // foreignThinking finds the spans of the blocks to remove, each with one comma; a message whose blocks would all go goes with
