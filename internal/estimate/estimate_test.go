@@ -1,0 +1,60 @@
+package estimate
+
+import (
+	"strings"
+	"testing"
+
+	"signalbox/internal/messages"
+)
+
+func request(t *testing.T, body string) *messages.Request {
+	t.Helper()
+	r, err := messages.ParseRequest([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOf(t *testing.T) {
+	text := strings.Repeat("The quick brown fox jumps. ", 200)
+	plain := Of(request(t, `{"messages":[{"role":"user","content":"`+text+`"}]}`))
+	if plain < 1000 || plain > 2000 {
+		t.Errorf("%d bytes of prose weigh %.0f tokens", len(text), plain)
+	}
+	image := Of(request(t, `{"messages":[{"role":"user","content":[{"type":"text","text":"`+text+`"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"`+strings.Repeat("QUFB", 100_000)+`"}}]}]}`))
+	if d := image - plain; d < 1000 || d > 2500 {
+		t.Errorf("a picture of 400 KB adds %.0f tokens, not about %d", d, imageTokens)
+	}
+	tools := Of(request(t, `{"messages":[{"role":"user","content":"x"}],"tools":[{"name":"t","description":"`+text+`"}]}`))
+	if tools >= plain {
+		t.Errorf("a schema weighs %.0f, as much as prose (%.0f)", tools, plain)
+	}
+}
+
+func TestLearning(t *testing.T) {
+	e := New()
+	if got := e.Tokens("p", "m", 1000); got != 1000 {
+		t.Errorf("before learning: %d", got)
+	}
+	for range 30 {
+		e.Learn("p", "m", 1000, 1500)
+	}
+	if got := e.Tokens("p", "m", 2000); got < 2900 || got > 3100 {
+		t.Errorf("after learning half as many again: %d of 2000", got)
+	}
+	if got := e.Tokens("p", "other", 1000); got != 1000 {
+		t.Errorf("another model learned too: %d", got)
+	}
+	e.Learn("q", "m", 1000, 1_000_000) // a figure that cannot be true moves the scale to its bound only
+	if got := e.Tokens("q", "m", 1000); got != 3000 {
+		t.Errorf("a senseless figure was believed: %d", got)
+	}
+	e.Learn("r", "m", 10, 500) // a short prompt says more of the template than of the text
+	if got := e.Tokens("r", "m", 1000); got != 1000 {
+		t.Errorf("a short prompt was learned from: %d", got)
+	}
+	if got := e.Tokens("p", "m", 0); got != 1 {
+		t.Errorf("nothing is %d tokens, want 1", got)
+	}
+}
