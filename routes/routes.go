@@ -104,6 +104,9 @@ var timetable = []route{
 	{"POST", "/admin/v1/reload", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.reload }},
 }
 
+// served are the methods of the prefix form.
+var served = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "DELETE": true}
+
 // New builds the handler of a gateway.
 func New(d Deps) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
@@ -134,7 +137,16 @@ func New(d Deps) http.Handler {
 	e.NoRoute(func(c *gin.Context) {
 		Problem(c, fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/messages or %s", clip(c.Request.URL.Path), "POST /v1/<provider>/<model>/messages"))
 	})
+	fixed := map[string]bool{}
+	for _, r := range timetable {
+		fixed[r.path] = true
+	}
 	e.NoMethod(func(c *gin.Context) {
+		// Gin looks for other methods by pattern, and the prefix form fits nearly every path; only a fixed path has a method.
+		if path := c.Request.URL.Path; strings.HasPrefix(path, "/v1/") && !fixed[path] && served[c.Request.Method] {
+			Problem(c, fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/messages or POST /v1/<provider>/<model>/messages", clip(path)))
+			return
+		}
 		Problem(c, fault.New(fault.Method, "%s is not allowed here", clip(c.Request.Method)))
 	})
 	return e

@@ -171,9 +171,9 @@ func TestPaths(t *testing.T) {
 		{"GET", "/v1/messages", 405}, {"HEAD", "/v1/messages", 405}, {"PUT", "/v1/messages", 405}, {"DELETE", "/v1/openai/m/messages", 405}, {"GET", "/v1/openai/m/v1/messages", 405},
 		{"GET", "/v1/messages/count_tokens", 405}, {"DELETE", "/v1/messages/count_tokens", 405}, {"POST", "/v1/models", 405}, {"POST", "/v1/models/x", 405}, {"DELETE", "/v1/models/x", 405},
 		{"POST", "/livez", 405}, {"POST", "/metrics", 405}, {"POST", "/", 405},
-		{"POST", "/v1/openai/messages", 400}, {"POST", "/v1/openai/v1/messages", 400}, {"POST", "/v1/messages/", 400}, {"POST", "/v1//messages", 400},
+		{"POST", "/v1/openai/messages", 400}, {"POST", "/v1/openai/v1/messages", 400}, {"POST", "/v1/messages/", 404}, {"POST", "/v1//messages", 400},
 		{"POST", "/v1/nobody/m/messages", 404}, {"GET", "/nowhere", 404}, {"GET", "/v1", 404}, {"GET", "/v2/messages", 404}, {"POST", "/v1/openai/m", 404}, {"POST", "/v1/openai/m/completions", 404},
-		{"GET", "/livez/", 404}, {"GET", "/LIVEZ", 404}, {"GET", "/V1/models", 404}, {"GET", "//livez", 404}, {"GET", "/v1/../livez", 404}, {"POST", "/v1/messages/batches", 404}, {"GET", "/v1/files", 404},
+		{"GET", "/livez/", 404}, {"GET", "/LIVEZ", 404}, {"GET", "/V1/models", 404}, {"GET", "//livez", 404}, {"GET", "/v1/../livez", 400}, {"POST", "/v1/messages/batches", 404}, {"GET", "/v1/files", 404},
 		{"POST", "/v1/openai/m/v1/messages/batches", 404}, {"GET", "/v1/nobody/m/v1/models", 404},
 		// S12, F78: hostile names
 		{"POST", "/v1/openai/%ff/messages", 400}, {"POST", "/v1/openai/%00/messages", 400}, {"POST", "/v1/openai/a%0d%0ab/messages", 400}, {"POST", "/v1/openai/../messages", 400},

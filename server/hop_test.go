@@ -50,25 +50,6 @@ func gateway(t testing.TB, change func(*config.Config)) (url string) {
 	return ""
 }
 
-// post sends a request body to a gateway.
-func post(t testing.TB, url, body string, header ...string) *http.Response {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
-}
-
 // agentBody is a request like a coding agent's: 20 tools, 12 turns, results of that many bytes.
 func agentBody(result int, stream bool) []byte {
 	type obj = map[string]any
