@@ -47,6 +47,10 @@ func Gate(current func() *config.Config, problem Problem, rejected func(reason s
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			LeaveBody(c) // nobody reads it
 		}
+		if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+			deny("content_type", fault.New(fault.MediaType, "content-encoding: request bodies must not be compressed"))
+			return
+		}
 		c.Next()
 	}
 }

@@ -108,7 +108,9 @@ var timetable = []route{
 var served = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "DELETE": true}
 
 // New builds the handler of a gateway.
-func New(d Deps) http.Handler {
+func New(d Deps) http.Handler { return engine(d) }
+
+func engine(d Deps) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	gin.DefaultWriter, gin.DefaultErrorWriter = io.Discard, io.Discard
 	e := gin.New()
@@ -120,14 +122,7 @@ func New(d Deps) http.Handler {
 
 	h := &handlers{d: d}
 	e.Use(middleware.RequestID(d.Now), middleware.AccessLog(d.Log, d.Now), middleware.Recover(d.Log, Problem, d.Panicked), middleware.Gate(d.Config, Problem, d.Rejected))
-	admit := middleware.Admit(d.MaxInflight, d.Queue, func() int64 { return d.Config().BodyLimit }, Problem, d.Rejected)
-	h.chains = map[string][]gin.HandlerFunc{
-		chainOpen:   {},
-		chainScrape: {middleware.Scrape(d.Config, Problem, d.Rejected)},
-		chainAdmin:  {middleware.Admin(d.Config, Problem, d.Rejected)},
-		chainRead:   {middleware.Credential()},
-		chainWork:   {middleware.Credential(), middleware.Account(d.Meter, d.Now), admit},
-	}
+	h.chains = chainsOf(d)
 	for _, r := range timetable {
 		for _, method := range strings.Fields(r.methods) {
 			chain := append(append([]gin.HandlerFunc{}, h.chains[r.chain]...), r.handler(h))
@@ -135,7 +130,7 @@ func New(d Deps) http.Handler {
 		}
 	}
 	e.NoRoute(func(c *gin.Context) {
-		Problem(c, fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/messages or %s", clip(c.Request.URL.Path), "POST /v1/<provider>/<model>/messages"))
+		Problem(c, nothingAt(c.Request.URL.Path))
 	})
 	fixed := map[string]bool{}
 	for _, r := range timetable {
@@ -144,12 +139,28 @@ func New(d Deps) http.Handler {
 	e.NoMethod(func(c *gin.Context) {
 		// Gin looks for other methods by pattern, and the prefix form fits nearly every path; only a fixed path has a method.
 		if path := c.Request.URL.Path; strings.HasPrefix(path, "/v1/") && !fixed[path] && served[c.Request.Method] {
-			Problem(c, fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/messages or POST /v1/<provider>/<model>/messages", clip(path)))
+			Problem(c, nothingAt(path))
 			return
 		}
 		Problem(c, fault.New(fault.Method, "%s is not allowed here", clip(c.Request.Method)))
 	})
 	return e
+}
+
+// chainsOf is what each kind of route passes on its way.
+func chainsOf(d Deps) map[string][]gin.HandlerFunc {
+	admit := middleware.Admit(d.MaxInflight, d.Queue, func() int64 { return d.Config().BodyLimit }, Problem, d.Rejected)
+	return map[string][]gin.HandlerFunc{
+		chainOpen:   {},
+		chainScrape: {middleware.Scrape(d.Config, Problem, d.Rejected)},
+		chainAdmin:  {middleware.Admin(d.Config, Problem, d.Rejected)},
+		chainRead:   {middleware.Credential()},
+		chainWork:   {middleware.Credential(), middleware.Account(d.Meter, d.Now), admit},
+	}
+}
+
+func nothingAt(path string) error {
+	return fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/messages or POST /v1/<provider>/<model>/messages", clip(path))
 }
 
 // with gives a handler the generation of now and keeps it alive until the handler returns.
@@ -216,7 +227,7 @@ func (h *handlers) prefix(c *gin.Context, g *Generation) {
 	case !get && (p.Op == routing.OpModels || p.Op == routing.OpModel):
 		Problem(c, fault.New(fault.Method, "%s is not allowed here; use GET", clip(c.Request.Method)))
 	case p.Op == routing.OpNone, !get:
-		Problem(c, fault.New(fault.NotFound, "there is nothing at %s; messages go to POST /v1/<provider>/<model>/messages", clip(c.Request.URL.Path)))
+		Problem(c, nothingAt(c.Request.URL.Path))
 	default:
 		if _, ok := g.Providers.Config(p.Target.Provider); !ok {
 			_, err := g.Providers.Get(p.Target.Provider)

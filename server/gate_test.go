@@ -56,6 +56,7 @@ func TestGate(t *testing.T) {
 		{"refuses a form", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
 		{"refuses a multipart form", []string{"Content-Type", "multipart/form-data; boundary=x"}, 415},
 		{"refuses a missing type", []string{"Content-Type", ""}, 415},
+		{"refuses a compressed body", []string{"Content-Encoding", "gzip"}, 415},
 		{"refuses JSON in words", []string{"Content-Type", "text/plain; application/json"}, 415},
 		{"refuses a broken type", []string{"Content-Type", "application/json;;="}, 415},
 	} {

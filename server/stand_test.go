@@ -51,6 +51,12 @@ func (r *record) String() string {
 // newStand starts a gateway whose only providers are signalbox and those that change adds.
 func newStand(t testing.TB, change func(*config.Config)) *stand {
 	t.Helper()
+	return newStandWith(t, change, nil)
+}
+
+// newStandWith is newStand with a reader of the configuration for reloads.
+func newStandWith(t testing.TB, change func(*config.Config), reload func() (*config.Config, error)) *stand {
+	t.Helper()
 	cfg := config.Default()
 	cfg.Listen = "127.0.0.1:0"
 	cfg.Breaker.Consecutive = 1000
@@ -68,7 +74,7 @@ func newStand(t testing.TB, change func(*config.Config)) *stand {
 	s.cancel = cancel
 	ready := make(chan net.Addr, 1)
 	go func() {
-		s.ended <- Run(ctx, Options{Config: cfg, Log: log, Version: "test", StateDir: s.state, Ready: func(a net.Addr) { ready <- a }, Grace: cfg.Grace.D(), Kill: s.kill})
+		s.ended <- Run(ctx, Options{Config: cfg, Log: log, Version: "test", StateDir: s.state, Ready: func(a net.Addr) { ready <- a }, Grace: cfg.Grace.D(), Kill: s.kill, Reload: reload})
 	}()
 	t.Cleanup(func() { s.stop(t) })
 	select {
