@@ -3,8 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"signalbox/config"
+	"signalbox/internal/testkit"
 )
 
 // gateway starts a real gateway on a free port and stops it with the test.
@@ -50,35 +49,6 @@ func gateway(t testing.TB, change func(*config.Config)) (url string) {
 	return ""
 }
 
-// agentBody is a request like a coding agent's: 20 tools, 12 turns, results of that many bytes.
-func agentBody(result int, stream bool) []byte {
-	type obj = map[string]any
-	fill := func(n int) string { return strings.Repeat("lorem ipsum dolor ", n/18+1)[:n] }
-	code := func(n int) string {
-		const line = "\tif err := run(\"step\", n); err != nil {\n\t\treturn fmt.Errorf(\"run: %w\", err)\n\t}\n"
-		return strings.Repeat(line, n/len(line)+1)[:n]
-	}
-	var tools, msgs []any
-	for i := range 20 {
-		props := obj{}
-		for j := range 6 {
-			props[fmt.Sprintf("field_%d", j)] = obj{"type": []string{"string", "integer", "boolean"}[j%3], "description": fill(90)}
-		}
-		tools = append(tools, obj{"name": fmt.Sprintf("tool_%02d", i), "description": fill(450), "input_schema": obj{"type": "object", "properties": props, "required": []string{"field_0"}}})
-	}
-	msgs = append(msgs, obj{"role": "user", "content": []any{obj{"type": "text", "text": fill(400)}}})
-	for i := range 6 {
-		id := fmt.Sprintf("toolu_%02d", i)
-		msgs = append(msgs, obj{"role": "assistant", "content": []any{obj{"type": "text", "text": fill(120)}, obj{"type": "tool_use", "id": id, "name": fmt.Sprintf("tool_%02d", i), "input": obj{"field_0": "/src/main.go", "field_1": i}}}},
-			obj{"role": "user", "content": []any{obj{"type": "tool_result", "tool_use_id": id, "content": []any{obj{"type": "text", "text": code(result)}}}}})
-	}
-	b, err := json.Marshal(obj{"model": "m", "max_tokens": 4096, "stream": stream, "system": []any{obj{"type": "text", "text": fill(13_000)}}, "tools": tools, "messages": msgs})
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
 // BenchmarkHop is a whole exchange over real sockets: caller, gateway, upstream, and back. The upstream's and the caller's own
 // work is in the figure, too.
 func BenchmarkHop(b *testing.B) {
@@ -104,7 +74,7 @@ func BenchmarkHop(b *testing.B) {
 		for _, size := range []struct {
 			name string
 			body []byte
-		}{{"small", small}, {"medium", agentBody(2600, false)}, {"large", agentBody(160_000, false)}} {
+		}{{"small", small}, {"medium", testkit.AgentBody("medium")}, {"large", testkit.AgentBody("large")}} {
 			b.Run(lane+"/"+size.name, func(b *testing.B) {
 				b.ReportAllocs()
 				b.SetBytes(int64(len(size.body)))
