@@ -359,3 +359,48 @@ func TestReload(t *testing.T) {
 		t.Errorf("/health does not say it: %s", a.text)
 	}
 }
+
+// TestEarlyCommit opens the stream before the upstream has said anything; from then on an error is an event.
+func TestEarlyCommit(t *testing.T) {
+	for _, row := range []struct {
+		it     string
+		answer func(http.ResponseWriter, *http.Request, string, int64)
+		said   string
+		kind   string
+	}{
+		{"goes on with the answer", func(w http.ResponseWriter, _ *http.Request, _ string, _ int64) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"late\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+		}, "late", ""},
+		{"tells of an error by event", say(500, `{"error":{"message":"x"}}`), "", "api_error"},
+	} {
+		t.Run(row.it, func(t *testing.T) {
+			opened := make(chan struct{})
+			up := upstream(t, func(w http.ResponseWriter, r *http.Request, body string, n int64) {
+				select {
+				case <-opened:
+				case <-r.Context().Done():
+				}
+				row.answer(w, r, body, n)
+			})
+			s := newStand(t, func(c *config.Config) {
+				c.EarlyCommit = config.Duration(20 * time.Millisecond)
+				c.Providers["a"] = config.Provider{Name: "a", Kind: "openai", BaseURL: up.URL}
+			})
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/a/m/messages", strings.NewReader(question(true)))
+			req.Header.Set("Content-Type", "application/json")
+			resp, err := callers.Do(req) // returns though the upstream still waits for us
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			close(opened)
+			text, err := io.ReadAll(resp.Body)
+			a := &answer{status: resp.StatusCode, header: resp.Header, text: string(text), broken: err}
+			a.events = parseEvents(t, a.text)
+			if a.status != 200 || len(a.events) < 2 || a.events[0].name != "ping" || a.said() != row.said || a.errorType() != row.kind || err != nil {
+				t.Errorf("%d %v\n%s", a.status, err, a.text)
+			}
+		})
+	}
+}
