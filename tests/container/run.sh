@@ -30,7 +30,7 @@ base() { # base TAG: an image of that name is committed from what stands in $box
   buildah "${store[@]}" commit -q --rm "$box" "$1" >/dev/null
 }
 goversion=$(go env GOVERSION)
-if [ "$(buildah "${store[@]}" inspect --type image --format '{{index .OCIv1.Config.Labels "go"}}' docker.io/library/golang:1.26-bookworm 2>/dev/null)" != "$goversion" ]; then
+if [ "$(buildah "${store[@]}" inspect --type image --format '{{index .OCIv1.Config.Labels "toolchain"}}' docker.io/library/golang:1.26-bookworm 2>/dev/null)" != "$goversion" ]; then
   if [ ! -d "$rootfs" ]; then
     mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | grep -v '^#' | head -n1 | tr -d ' ' || true)
     rm -rf "$rootfs.part"
@@ -41,7 +41,7 @@ if [ "$(buildah "${store[@]}" inspect --type image --format '{{index .OCIv1.Conf
   box=$(buildah "${store[@]}" from scratch)
   buildah "${store[@]}" add -q "$box" "$rootfs" / >/dev/null
   buildah "${store[@]}" add -q "$box" "$(go env GOROOT)" /usr/local/go >/dev/null
-  buildah "${store[@]}" config --label "go=$goversion" --env GOPATH=/go --env GOTOOLCHAIN=local --workingdir /go \
+  buildah "${store[@]}" config --label "toolchain=$goversion" --env GOPATH=/go --env GOCACHE=/gocache --env GOTOOLCHAIN=local --workingdir /go \
     --env PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$box"
   base docker.io/library/golang:1.26-bookworm
 fi
@@ -56,7 +56,7 @@ fi
 go mod download
 buildah "${store[@]}" bud --isolation chroot --pull-never --layers=false --format docker \
   --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" --build-arg GOPROXY=file:///modules \
-  --volume "$(go env GOCACHE):/root/.cache/go-build" --build-arg VERSION=test \
+  --volume "$(go env GOCACHE):/gocache" --build-arg VERSION=test \
   -t localhost/signalbox:test . >"$work/build" 2>&1 || { tail -n 40 "$work/build" >&2; exit 1; }
 
 # As a careful operator starts it: no rights, nothing writable but the state, few files and processes.
