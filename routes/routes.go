@@ -137,9 +137,9 @@ func engine(d Deps) *gin.Engine {
 		fixed[r.path] = true
 	}
 	e.NoMethod(func(c *gin.Context) {
-		if strings.HasSuffix(c.Request.URL.Path, "/") {
+		if path := c.Request.URL.Path; path != "/" && strings.HasSuffix(path, "/") {
 			// Another method's prefix form took the path for its own; a slash too much is no method's fault.
-			Problem(c, fault.New(fault.NotFound, "there is nothing at %s; leave the last slash out", clip(c.Request.URL.Path)))
+			Problem(c, fault.New(fault.NotFound, "there is nothing at %s; leave the last slash out", clip(path)))
 			return
 		}
 		// Gin looks for other methods by pattern, and the prefix form fits nearly every path; only a fixed path has a method.
