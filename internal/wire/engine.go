@@ -35,6 +35,7 @@ type Engine struct {
 	err      *fault.Error // the answer cannot go on
 	done     []finished   // the newest calls that were closed
 	scratch  []byte
+	apart    bool  // what comes next begins a block of its own
 	waiting  int   // bytes that wait behind the first segment
 	saidText int64 // bytes of text, thinking and arguments, for estimates
 }
@@ -109,7 +110,7 @@ func (e *Engine) run(kind messages.BlockType, l messages.Literal) {
 	}
 	e.saidText += int64(len(l)) - 2
 	s := e.last()
-	if s == nil || s.kind != kind {
+	if s == nil || s.kind != kind || e.apart {
 		s = e.begin(&segment{kind: kind, key: -1})
 	}
 	e.say(s, l)
@@ -136,13 +137,17 @@ func (e *Engine) tooMuch() {
 // to), or it has failed.
 func (e *Engine) deaf() bool { return e.finished || e.err != nil }
 
+// Apart says that what comes next is another item of the upstream's answer: its text or thinking begins a block of its own,
+// even behind one of the same kind, and the state it carries is never that of the block before.
+func (e *Engine) Apart() { e.apart = true }
+
 // Carry packs opaque state into the signature of the thinking block in progress; without one, or when that one carries state
 // already, it makes a block of empty text just to carry it.
 func (e *Engine) Carry(signature string) {
 	if signature == "" {
 		return
 	}
-	for i := len(e.line) - 1; i >= 0; i-- {
+	for i := len(e.line) - 1; i >= 0 && !e.apart; i-- {
 		if s := e.line[i]; s.kind == messages.ThinkingBlock {
 			if s.signature == "" || s.signature == signature {
 				s.signature = signature
@@ -266,7 +271,7 @@ func (e *Engine) begin(s *segment) *segment {
 	if !e.started {
 		e.start()
 	}
-	e.line = append(e.line, s)
+	e.line, e.apart = append(e.line, s), false
 	if len(e.line) > maxSegments {
 		e.tooMuch()
 	}

@@ -29,6 +29,8 @@ func think(s string) item {
 	return func(e *Engine) error { e.Thinking(messages.Quote(s)); return nil }
 }
 
+func apart(e *Engine) error { e.Apart(); return nil }
+
 func carry(s string) item {
 	return func(e *Engine) error { e.Carry(s); return nil }
 }
@@ -160,6 +162,12 @@ func TestEngine(t *testing.T) {
 			want: `start <0:thinking "x" >0 <1:text "a" >1 <2:thinking ~s >2 =end_turn(0/0) end`},
 		"it loses no state when there is more of it": {items: []item{think("x"), carry("s"), carry("s"), carry("r"), finish("end_turn")},
 			want: `start <0:thinking "x" ~s >0 <1:thinking ~r >1 =end_turn(0/0) end`},
+		"it begins a block of its own for another item": {items: []item{think("x"), carry("s"), apart, think("y"), carry("r"), apart, text("a"), apart, apart, text("b"), finish("end_turn")},
+			want: `start <0:thinking "x" ~s >0 <1:thinking "y" ~r >1 <2:text "a" >2 <3:text "b" >3 =end_turn(0/0) end`},
+		"it gives an item's state to no other's thinking": {items: []item{think("x"), apart, carry("s"), text("a"), finish("end_turn")},
+			want: `start <0:thinking "x" >0 <1:thinking ~s >1 <2:text "a" >2 =end_turn(0/0) end`},
+		"it begins no block for an item that says nothing": {items: []item{text("a"), apart, text(""), finish("end_turn")},
+			want: `start <0:text "a" >0 =end_turn(0/0) end`},
 		"it ignores empty state": {items: []item{carry(""), text("a"), finish("end_turn")},
 			want: `start <0:text "a" >0 =end_turn(0/0) end`},
 
@@ -467,6 +475,8 @@ func FuzzEngine(f *testing.F) {
 				items = append(items, usage(int64(op), 1))
 			case 12:
 				items = append(items, lull)
+			case 13:
+				items = append(items, apart)
 			}
 		}
 		again := func(ids *IDs) *Engine { return NewEngine(EngineOptions{Model: "m", IDs: ids}) }

@@ -17,10 +17,14 @@ import (
 // Rules are what a dialect can carry. The zero value is the poorest dialect.
 type Rules struct {
 	ResultImages  bool                // images may stay inside tool results; else they lead the user turn and the result says so
+	ResultFiles   bool                // PDFs may stay inside tool results; else they lead the user turn and the result says so
 	Files         bool                // a PDF may travel as a file part; else it is refused
+	FileURLs      bool                // a PDF may be an address; else it is refused
 	ImageURLs     bool                // an image may be an address; else it is refused
 	SystemInPlace bool                // a system message may stand anywhere; else its text joins the user's turn
 	Reasoning     bool                // earlier thinking is kept on its turn; else it is left out
+	Ordered       bool                // Turn.Order is filled
+	ErrorMember   bool                // a result has a place to say that it failed; else its text begins with "Error: "
 	LegalName     func(string) bool   // tool names outside are mapped both ways; nil: all are legal
 	CallID        func(string) string // form of call ids sent up; nil: as they are
 	Strict        bool                // refuse what would be dropped
@@ -45,6 +49,23 @@ type Turn struct {
 	Parts    []Part
 	Calls    []Call
 	Thinking []messages.Block // thinking and redacted_thinking, only with Rules.Reasoning
+	Order    []Item           // an assistant's parts, calls and thinking as the caller wrote them, only with Rules.Ordered
+}
+
+// ItemKind says which of an assistant turn's lists an item is in.
+type ItemKind uint8
+
+// The kinds of items.
+const (
+	PartItem ItemKind = iota
+	CallItem
+	ThinkingItem
+)
+
+// Item is one place in the order of an assistant turn: the N-th of its parts, calls or thinking blocks.
+type Item struct {
+	Kind ItemKind
+	N    int
 }
 
 // PartKind is the kind of a part.
@@ -72,11 +93,12 @@ type Call struct {
 	Input    jsontext.Value
 }
 
-// Result answers a call. Text is never nil; the mark of an error is already in it.
+// Result answers a call. Text is never nil; the mark of an error is already in it, except with Rules.ErrorMember.
 type Result struct {
 	ID, Name string
 	Text     messages.Literal
 	Images   []messages.Source
+	Parts    []Part // the texts with the images and files between them, in their order; nil where all is text
 	IsError  bool
 }
 
@@ -258,8 +280,12 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 	if !goesOn {
 		p.open = nil
 	}
+	var had [3]int
 	for k := range m.Content {
 		b := &m.Content[k]
+		if p.rules.Ordered {
+			t.order(&had)
+		}
 		switch b.Type {
 		case "text":
 			if !b.Text.Empty() {
@@ -297,8 +323,15 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 		}
 	}
 	p.callIDs(t.Calls)
+	if p.rules.Ordered {
+		t.order(&had)
+	}
 	if goesOn {
 		last := &p.out.Turns[n-1]
+		for _, x := range t.Order {
+			x.N += [...]int{len(last.Parts), len(last.Calls), len(last.Thinking)}[x.Kind]
+			last.Order = append(last.Order, x)
+		}
 		last.Thinking = append(last.Thinking, t.Thinking...)
 		last.Parts = append(last.Parts, t.Parts...)
 		last.Calls = append(last.Calls, t.Calls...)
@@ -308,6 +341,15 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 		p.out.Turns = append(p.out.Turns, t)
 	}
 	return nil
+}
+
+// order notes what has come to the turn's lists since it was last asked; had is how long they were then.
+func (t *Turn) order(had *[3]int) {
+	for kind, n := range [...]int{len(t.Parts), len(t.Calls), len(t.Thinking)} {
+		for ; had[kind] < n; had[kind]++ {
+			t.Order = append(t.Order, Item{ItemKind(kind), had[kind]})
+		}
+	}
 }
 
 // callIDs turns minted ids back into the upstream's own, except where that would repeat an id within one message.
@@ -400,10 +442,11 @@ func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path spot, 
 	r := Result{ID: p.upID(b.ToolUseID), Name: p.name(name), IsError: b.IsError}
 	texts := p.texts[:0]
 	defer func() { p.texts = texts[:0] }()
-	if b.IsError {
+	if b.IsError && !p.rules.ErrorMember {
 		texts = append(texts, Part{Text: messages.Quote("Error: ")})
 	}
 	before := len(texts)
+	var stay []staying
 	for i := range b.Content {
 		c := &b.Content[i]
 		switch c.Type {
@@ -429,6 +472,9 @@ func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path spot, 
 					texts = append(texts, x)
 				case x.Kind == ImagePart && p.rules.ResultImages:
 					r.Images = append(r.Images, x.Source)
+					stay = append(stay, staying{len(texts), x})
+				case x.Kind == FilePart && p.rules.ResultFiles:
+					stay = append(stay, staying{len(texts), x})
 				default:
 					*moved = append(*moved, x)
 					texts = append(texts, Part{Text: messages.Quote(follows[x.Kind])})
@@ -444,8 +490,40 @@ func (p *preparer) result(t *Turn, moved *[]Part, b *messages.Block, path spot, 
 	if r.Text == nil {
 		r.Text = messages.Literal(`""`)
 	}
+	if len(stay) > 0 {
+		r.Parts = inOrder(texts, before, stay)
+	}
 	t.Results = append(t.Results, r)
 	return nil
+}
+
+// staying is an image or file that stays in its result, behind so many of its texts.
+type staying struct {
+	behind int
+	part   Part
+}
+
+// inOrder puts what stays in a result back between its texts. The first mark of them are the mark of an error, which goes into
+// the text behind it.
+func inOrder(texts []Part, mark int, stay []staying) []Part {
+	var out []Part
+	begin := 0
+	text := func(end int) {
+		switch list := texts[begin:end]; {
+		case len(list) == 0:
+		case begin < mark && len(list) > mark:
+			out = append(out, Part{Text: concat(list[0].Text, JoinText(list[1:], "\n"))})
+		default:
+			out = append(out, Part{Text: JoinText(list, "\n")})
+		}
+		begin = end
+	}
+	for _, s := range stay {
+		text(s.behind)
+		out = append(out, s.part)
+	}
+	text(len(texts))
+	return out
 }
 
 var follows = map[PartKind]string{ImagePart: "[the image follows in the next message]", FilePart: "[the document follows in the next message]"}
@@ -492,6 +570,11 @@ func (p *preparer) document(parts *[]Part, b *messages.Block, path spot, k int) 
 	case "base64":
 		if !p.rules.Files {
 			return fault.New(fault.Invalid, "%s.source: this target cannot read %s documents; send the text instead", path.at(k), b.Source.MediaType)
+		}
+		*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
+	case "url":
+		if !p.rules.FileURLs {
+			return fault.New(fault.Invalid, "%s.source.type: this target cannot fetch a document by %q; send it as text or base64", path.at(k), b.Source.Type)
 		}
 		*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
 	default:

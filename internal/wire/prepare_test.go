@@ -171,7 +171,8 @@ func TestPrepareTurns(t *testing.T) {
 			want: "user: \"Title: T\\nSource: https://x\\n\\nfound\"\n"},
 		"C5 it makes a server tool's turn readable": {messages: `{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"q"}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"T","url":"u","encrypted_content":"SECRET"}]},{"type":"text","text":"so"}]}`,
 			want: "assistant: \"[web_search {\\\"query\\\":\\\"q\\\"}]\" \"T\\nu\" \"so\"\n"},
-		"C5 it sends a file part": {messages: `{"role":"user","content":[` + pdf + `]}`, rules: Rules{Files: true}, want: "user: file(application/pdf report)\n"},
+		"C5 it sends the address of a file": {messages: `{"role":"user","content":[{"type":"document","title":"report","source":{"type":"url","url":"https://x"}}]}`, rules: Rules{FileURLs: true}, want: "user: file( report)\n"},
+		"C5 it sends a file part":           {messages: `{"role":"user","content":[` + pdf + `]}`, rules: Rules{Files: true}, want: "user: file(application/pdf report)\n"},
 		"C5 it carries the text of a block of later": {messages: `{"role":"user","content":[{"type":"later","text":"t"},{"type":"odd","x":1}]}`,
 			want: "user: \"t\"\napproximated content_block\ndropped content_block\n"},
 		"it takes an image by its address": {messages: `{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://x"}}]}`, rules: Rules{ImageURLs: true}, want: "user: image(url)\n"},
@@ -313,6 +314,40 @@ func TestPrepareTools(t *testing.T) {
 			t.Fatalf("%+v", p)
 		}
 	})
+}
+
+// TestResultParts: where images and files may stay in a result, they keep their place between its texts.
+func TestResultParts(t *testing.T) {
+	text := func(s string) string { return `{"type":"text","text":"` + s + `"}` }
+	for name, row := range map[string]struct {
+		result string
+		rules  Rules
+		want   string // the result's parts
+		text   string // its text alone
+	}{
+		"T3 it keeps their place":              {`[` + text("a") + `,` + image + `,` + text("b") + `,` + text("c") + `]`, Rules{ResultImages: true}, "a|image|b\nc", "a\nb\nc"},
+		"T3 it has none where all is text":     {`[` + text("a") + `,` + text("b") + `]`, Rules{ResultImages: true}, "", "a\nb"},
+		"T3 it moves what may not stay":        {`[` + image + `,` + pdf + `]`, Rules{ResultImages: true, Files: true}, "image|[the document follows in the next message]", "[the document follows in the next message]"},
+		"T3 it keeps a PDF":                    {`[` + pdf + `,` + text("a") + `]`, Rules{ResultFiles: true, Files: true}, "file|a", "a"},
+		"T4 it marks an error's first text":    {`[` + text("a") + `,` + text("b") + `,` + image + `],"is_error":true`, Rules{ResultImages: true}, "Error: a\nb|image", "Error: a\nb"},
+		"T4 it marks an error without a text":  {`[` + image + `,` + text("a") + `],"is_error":true`, Rules{ResultImages: true}, "Error: |image|a", "Error: a"},
+		"T4 it leaves the mark to the dialect": {`[` + image + `],"is_error":true`, Rules{ResultImages: true, ErrorMember: true}, "image", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Prepare(conversation(t, `{"max_tokens":9,"messages":[`+one(`,"content":`+row.result)+`]}`), row.rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := p.Turns[1].Results[0]
+			var parts []string
+			for _, x := range r.Parts {
+				parts = append(parts, [...]string{TextPart: x.Text.Value(), ImagePart: "image", FilePart: "file"}[x.Kind])
+			}
+			if got := strings.Join(parts, "|"); got != row.want || r.Text.Value() != row.text {
+				t.Errorf("%q and %q, want %q and %q", got, r.Text.Value(), row.want, row.text)
+			}
+		})
+	}
 }
 
 // TestRecordedRequests prepares what the real client sent, for three kinds of dialect: every text of a request is in a turn, and

@@ -1,13 +1,9 @@
 package openaichat
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
-	"github.com/tidwall/gjson"
 
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
@@ -34,7 +30,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 		ImageURLs:     true,
 		SystemInPlace: q.SystemInPlace,
 		Reasoning:     q.ReasoningBack != "",
-		LegalName:     legalName,
+		LegalName:     wire.OpenAIName,
 		CallID:        q.callID(),
 		Strict:        q.Strict,
 	})
@@ -43,7 +39,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 	}
 	e := &encoder{c: c, p: p, model: model, q: &q, notes: p.Notes, caches: q.caches(model)}
 	if q.Think == "openai" {
-		e.reasoner = openaiReasoner(model)
+		e.reasoner = wire.ReadOpenAIModel(model)
 	}
 	e.j = wire.NewJSON(e.size())
 	if err := e.request(); err != nil {
@@ -80,7 +76,7 @@ type encoder struct {
 	q        *Quirks
 	model    string
 	notes    wire.Notes
-	reasoner reasoner
+	reasoner wire.OpenAIModel
 	caches   bool
 	scratch  []byte
 }
@@ -145,7 +141,7 @@ func (e *encoder) request() error {
 }
 
 func (e *encoder) limitField() string {
-	if e.reasoner.is {
+	if e.reasoner.Reasons {
 		return "max_completion_tokens"
 	}
 	return e.q.maxTokensField()
@@ -339,8 +335,6 @@ func (e *encoder) dataURL(s *messages.Source) {
 	e.j.Raw(append(e.scratch, '"'))
 }
 
-var schemaRules = wire.SchemaRules{StripTop: true, EmptyItems: true, ObjectProperties: true}
-
 func (e *encoder) tools() {
 	j, choice := e.j, e.p.Choice
 	if len(e.p.Tools) == 0 {
@@ -361,7 +355,7 @@ func (e *encoder) tools() {
 			j.Key("description")
 			j.Lit(t.Description)
 		}
-		parameters, notes := wire.Schema(t.Schema, schemaRules)
+		parameters, notes := wire.Schema(t.Schema, wire.OpenAISchemas)
 		for _, n := range notes {
 			e.note(n)
 		}
@@ -418,7 +412,7 @@ func (e *encoder) sampling() error {
 	number := func(name, value string) {
 		switch {
 		case value == "":
-		case e.reasoner.is:
+		case e.reasoner.Reasons:
 			e.notes.Drop(name)
 		default:
 			j.Key(name)
@@ -437,7 +431,7 @@ func (e *encoder) sampling() error {
 	if len(c.StopSequences) == 0 {
 		return nil
 	}
-	if e.reasoner.is {
+	if e.reasoner.Reasons {
 		e.notes.Drop("stop_sequences")
 		return nil
 	}
@@ -459,7 +453,7 @@ func (e *encoder) thinking() {
 	if t.Type == "disabled" {
 		effort = "" // it wins: both together are refused by some
 	} else if effort == "" && t.On() {
-		effort = effortOf(t.Budget)
+		effort = wire.EffortOf(t.Budget)
 	}
 	switch e.q.Think {
 	case "openai":
@@ -507,19 +501,6 @@ func (e *encoder) thinking() {
 	default:
 		e.cannotThink()
 	}
-}
-
-// effortOf turns a budget in tokens into a level. Adaptive thinking, which has none, is left to the model by the middle one.
-func effortOf(budget int64) string {
-	switch {
-	case budget == 0:
-		return "medium"
-	case budget < 4096:
-		return "low"
-	case budget < 16384:
-		return "medium"
-	}
-	return "high"
 }
 
 // cannotThink notes what the target has no word for. Thinking that is switched off is what it does anyway.
@@ -576,11 +557,11 @@ func (e *encoder) effort(effort string) {
 
 func (e *encoder) thinkOpenAI(effort string) {
 	r := e.reasoner
-	if !r.is {
+	if !r.Reasons {
 		e.cannotThink()
 		return
 	}
-	if r.noEffort && len(e.p.Tools) > 0 {
+	if r.NoEffort && len(e.p.Tools) > 0 {
 		if e.c.Thinking.On() {
 			e.notes.Drop("thinking")
 		}
@@ -591,18 +572,17 @@ func (e *encoder) thinkOpenAI(effort string) {
 		return
 	}
 	switch {
-	case e.c.Thinking.Type == "disabled" && r.none:
-		e.effort("none")
-	case e.c.Thinking.Type == "disabled" && r.minimal:
-		e.effort("minimal")
-		e.notes.Approximate("thinking")
 	case e.c.Thinking.Type == "disabled":
-		e.effort("low")
-		e.notes.Approximate("thinking")
-	case effort != "" && r.xhigh:
-		e.effort(e.atMost(effort, "xhigh"))
+		if r.Least != "none" {
+			e.notes.Approximate("thinking")
+		}
+		e.effort(r.Least)
 	case effort != "":
-		e.effort(e.atMost(effort, "high"))
+		sent, exact := r.Effort(effort)
+		if !exact {
+			e.notes.Approximate("output_config.effort")
+		}
+		e.effort(sent)
 	}
 }
 
@@ -656,53 +636,7 @@ func (e *encoder) format() {
 	j.Key("schema")
 	j.Raw(e.c.Schema)
 	j.Key("strict")
-	j.Bool(strictSchema(e.c.Schema))
+	j.Bool(wire.StrictSchema(e.c.Schema))
 	j.End()
 	j.End()
-}
-
-// strictSchema reports whether a schema may be sent with strict: every object is closed and requires all its properties, and
-// no keyword is used that strict mode does not know.
-func strictSchema(raw jsontext.Value) bool {
-	v := messages.View(raw)
-	return v.IsObject() && v.Get("type").Str == "object" && strictAt(v)
-}
-
-func strictAt(v gjson.Result) bool {
-	if !v.IsObject() {
-		return false
-	}
-	ok, object, closed := true, false, false
-	var properties, required gjson.Result
-	v.ForEach(func(k, f gjson.Result) bool {
-		switch k.Str {
-		case "type":
-			object = f.Str == "object" || bytes.Contains([]byte(f.Raw), []byte(`"object"`))
-		case "properties":
-			properties = f
-			f.ForEach(func(_, x gjson.Result) bool { ok = ok && strictAt(x); return ok })
-		case "$defs", "definitions":
-			f.ForEach(func(_, x gjson.Result) bool { ok = ok && strictAt(x); return ok })
-		case "items":
-			ok = ok && strictAt(f)
-		case "anyOf":
-			f.ForEach(func(_, x gjson.Result) bool { ok = ok && strictAt(x); return ok })
-		case "required":
-			required = f
-		case "additionalProperties":
-			closed = f.Type == gjson.False
-		case "description", "title", "enum", "const", "$ref", "format", "pattern", "minimum", "maximum", "exclusiveMinimum",
-			"exclusiveMaximum", "multipleOf", "minItems", "maxItems":
-		default:
-			ok = false
-		}
-		return ok
-	})
-	if !ok || !object {
-		return ok
-	}
-	names := map[string]bool{}
-	required.ForEach(func(_, x gjson.Result) bool { names[x.String()] = true; return true })
-	properties.ForEach(func(k, _ gjson.Result) bool { ok = names[k.String()]; return ok })
-	return ok && closed
 }

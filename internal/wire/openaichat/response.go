@@ -12,8 +12,8 @@ import (
 // Decode reads a whole reply. The errors are *fault.Error: an error document in spite of the 200, a body that is no reply. A
 // server that streams though it was not asked to is understood.
 func (j *Job) Decode(body []byte) (*messages.Response, error) {
-	body = trim(body)
-	if isStream(body) {
+	body = wire.Trim(body)
+	if wire.IsStream(body) {
 		return wire.Collect(j.DecodeStream(bytes.NewReader(body)))
 	}
 	if err := j.newDecoder().whole(body); err != nil {
@@ -24,21 +24,6 @@ func (j *Job) Decode(body []byte) (*messages.Response, error) {
 		return nil, j.named(err)
 	}
 	return r, nil
-}
-
-// trim cuts white space and a byte order mark.
-func trim(b []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(b), []byte("\xef\xbb\xbf")))
-}
-
-// isStream reports whether a body is an event stream by its first line.
-func isStream(b []byte) bool {
-	for _, p := range [...]string{"data:", ":", "event:", "id:", "retry:"} {
-		if bytes.HasPrefix(b, []byte(p)) {
-			return true
-		}
-	}
-	return false
 }
 
 // whole feeds the engine from one JSON document, thinking first, then text, then calls, and finishes it.

@@ -17,9 +17,6 @@ import (
 	"signalbox/internal/wire"
 )
 
-// maxWhole is the largest whole reply that is read when a stream was asked for.
-const maxWhole = 16 << 20
-
 // DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document instead is understood.
 func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
 	d := j.newDecoder()
@@ -69,9 +66,15 @@ func (d *decoder) next() error {
 		return io.EOF
 	}
 	if d.frames == nil {
-		if err := d.open(); err != nil || d.ended {
+		frames, document, err := wire.Open(d.up)
+		switch {
+		case err != nil:
 			return err
+		case document != nil:
+			d.ended = true
+			return d.whole(document)
 		}
+		d.frames = frames
 	}
 	f, err := d.frames.Next()
 	if err != nil {
@@ -107,59 +110,6 @@ func (d *decoder) next() error {
 		return nil
 	}
 	return d.chunk(v)
-}
-
-// open looks at the first byte: an event stream never begins with a brace, a JSON document always does.
-func (d *decoder) open() error {
-	head := make([]byte, 0, 512)
-	for tries := 0; ; tries++ {
-		n, err := d.up.Read(head[len(head):cap(head)])
-		head = head[:len(head)+n]
-		first := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
-		switch {
-		case len(first) > 0 && (first[0] == '{' || first[0] == '['):
-			return d.document(head, err)
-		case len(first) > 0 && !couldBeMark(first) || len(head) == cap(head):
-			if err == nil || err == io.EOF {
-				d.frames = sse.NewReader(io.MultiReader(bytes.NewReader(head), d.up), 0)
-				return nil
-			}
-			return err
-		case err == io.EOF:
-			d.frames = sse.NewReader(bytes.NewReader(head), 0)
-			return nil
-		case err != nil:
-			return err
-		case n == 0 && tries > 100:
-			return io.ErrNoProgress
-		}
-	}
-}
-
-// couldBeMark says that what came so far may yet turn out to be a byte order mark.
-func couldBeMark(b []byte) bool { return len(b) < 3 && bytes.HasPrefix([]byte("\xef\xbb\xbf"), b) }
-
-// document reads the whole reply that came instead of a stream.
-func (d *decoder) document(head []byte, err error) error {
-	d.ended = true
-	if err == nil {
-		var rest []byte
-		rest, err = io.ReadAll(io.LimitReader(d.up, maxWhole-int64(len(head))+1))
-		head = append(head, rest...)
-		if err == nil {
-			err = io.EOF
-		}
-	}
-	if err != io.EOF {
-		return err
-	}
-	if len(head) > maxWhole {
-		return d.j.broken("too_large_answer", "the upstream's reply is larger than 16 MiB")
-	}
-	if err := d.whole(trim(head)); err != nil {
-		return err
-	}
-	return nil
 }
 
 // top is what matters of a chunk's or a reply's outermost object.
