@@ -80,7 +80,7 @@ type Finding struct{ Provider, By string }
 
 // Provider is one upstream account.
 type Provider struct {
-	// Kind is ollama, openrouter, anthropic, openai or signalbox. Default: the provider's name.
+	// Kind is ollama, openrouter, anthropic, openai, openai-responses, gemini or signalbox. Default: the provider's name.
 	Kind string `yaml:"kind,omitempty"`
 	// BaseURL is the upstream's address. Default: the kind's or preset's own.
 	BaseURL string `yaml:"base_url,omitempty"`

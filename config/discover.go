@@ -12,6 +12,7 @@ var accounts = []struct{ name, kind, variable string }{
 	{"anthropic", "anthropic", "ANTHROPIC_API_KEY"},
 	{"openrouter", "openrouter", "OPENROUTER_API_KEY"},
 	{"openai", "openai", "OPENAI_API_KEY"},
+	{"gemini", "gemini", "GEMINI_API_KEY"},
 	{"mistral", "openai", "MISTRAL_API_KEY"},
 	{"groq", "openai", "GROQ_API_KEY"},
 	{"deepseek", "openai", "DEEPSEEK_API_KEY"},

@@ -239,7 +239,7 @@ func TestSeedFile(t *testing.T) {
 	home := t.TempDir()
 	write(t, 0o600, `{
 	"models": {"default": "ollama/qwen3", "agents": {"oss:code-reviewer": "ollama/codellama", "plain": "claude"}, "commands": {"c": "openrouter/a/b"}, "fallback_enabled": true},
-	"apiKeys": {"openrouter": "sk-or-seed", "ollama": "http://gpu-box:11434", "gemini": "AIza"}
+	"apiKeys": {"openrouter": "sk-or-seed", "ollama": "http://gpu-box:11434", "nobody": "AIza"}
 }`, home, ".oss/config.json")
 	c := mustLoad(t, LoadOptions{Home: home})
 	if c.Default != "ollama/qwen3" || c.Agents["oss:code-reviewer"] != "ollama/codellama" || c.Commands["c"] != "openrouter/a/b" {
@@ -277,7 +277,7 @@ func TestDiscovery(t *testing.T) {
 		}},
 		{"it finds every account", vars{"ANTHROPIC_API_KEY": "1", "OPENROUTER_API_KEY": "2", "OPENAI_API_KEY": "3", "MISTRAL_API_KEY": "4", "GROQ_API_KEY": "5",
 			"DEEPSEEK_API_KEY": "6", "XAI_API_KEY": "7", "TOGETHER_API_KEY": "8", "FIREWORKS_API_KEY": "9", "GEMINI_API_KEY": "10"},
-			"anthropic deepseek fireworks groq mistral ollama openai openrouter signalbox together xai", func(c *Config) bool {
+			"anthropic deepseek fireworks gemini groq mistral ollama openai openrouter signalbox together xai", func(c *Config) bool {
 				return c.Providers["xai"].APIKey.Reveal() == "7" && c.Providers["xai"].Kind == "openai" && !c.Providers["anthropic"].Builtin
 			}},
 		{"it honours a base URL", vars{"OPENAI_API_KEY": "3", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "anthropic ollama openai signalbox",

@@ -18,11 +18,7 @@ import (
 )
 
 // Kinds are the kinds of provider that this version serves.
-var Kinds = []string{"ollama", "openrouter", "anthropic", "openai", "signalbox"}
-
-// LaterKinds are kinds of the contract whose wire this version does not have. A provider of such a kind is accepted with a
-// warning, so that one configuration serves several versions; a request for it gets a clear error.
-var LaterKinds = []string{"openai-responses", "gemini"}
+var Kinds = []string{"ollama", "openrouter", "anthropic", "openai", "openai-responses", "gemini", "signalbox"}
 
 // reserved are the first words of fixed paths under /v1/: a provider of that name could never be reached by its path.
 var reserved = []string{"messages", "models", "chat", "responses", "completions", "complete", "files", "embeddings", "batches",
@@ -140,8 +136,6 @@ func (v *checker) provider(name string, p Provider) error {
 		return v.fail(key, "not a provider's name: letters, digits, dots, dashes and underscores, at most 64")
 	case slices.Contains(reserved, strings.ToLower(name)):
 		return v.fail(key, "the paths /v1/%s are fixed, so no provider can have this name", name)
-	case slices.Contains(LaterKinds, p.Kind):
-		v.c.warn("%s.kind: %s cannot be served by this version; requests for this provider are refused", key, p.Kind)
 	case !slices.Contains(Kinds, p.Kind):
 		hint := ""
 		if slices.ContainsFunc(accounts, func(a struct{ name, kind, variable string }) bool { return a.name == p.Kind && a.kind == "openai" }) {
@@ -172,6 +166,10 @@ func (v *checker) provider(name string, p Provider) error {
 		switch {
 		case p.Kind == "openrouter" && (p.BaseURL == "" || remote(p.BaseURL)):
 			return v.fail(key+".api_key", "required; write env:OPENROUTER_API_KEY or file:/path")
+		case p.Kind == "gemini" && (p.BaseURL == "" || remote(p.BaseURL)):
+			return v.fail(key+".api_key", "required; write env:GEMINI_API_KEY or file:/path")
+		case p.Kind == "openai-responses" && (p.BaseURL == "" || remote(p.BaseURL)):
+			return v.fail(key+".api_key", "required; write env:OPENAI_API_KEY or file:/path")
 		case p.Kind == "openai" && (remote(p.BaseURL) || p.BaseURL == "" && account(name)):
 			return v.fail(key+".api_key", "required when base_url is remote; write env:NAME or file:/path")
 		}

@@ -21,8 +21,11 @@ type Preset struct {
 	// KeyEnv is the environment variable that holds a key by custom.
 	KeyEnv string `json:"key_env"`
 	// Keyless servers run on one's own machine and ask for no key.
-	Keyless bool              `json:"keyless"`
-	Quirks  openaichat.Quirks `json:"quirks"`
+	Keyless bool `json:"keyless"`
+	// Responses says that the server has the Responses API beside chat completions, at its own address: what the one refuses
+	// goes there.
+	Responses bool              `json:"responses"`
+	Quirks    openaichat.Quirks `json:"quirks"`
 }
 
 var presets = sync.OnceValues(func() (map[string]Preset, error) { return decodePresets(presetRows) })

@@ -14,27 +14,23 @@ import (
 	"signalbox/providers"
 	"signalbox/providers/anthropic"
 	"signalbox/providers/echo"
+	"signalbox/providers/gemini"
 	"signalbox/providers/ollama"
 	"signalbox/providers/openaicompat"
+	"signalbox/providers/openairesponses"
 	"signalbox/providers/openrouter"
 	"signalbox/routes"
 )
 
 // kinds are the constructors of every kind of provider that this build has.
 var kinds = map[string]providers.Constructor{
-	"anthropic":  anthropic.New,
-	"ollama":     ollama.New,
-	"openai":     openaicompat.New,
-	"openrouter": openrouter.New,
-	"signalbox":  echo.New,
-}
-
-func init() {
-	for _, kind := range config.LaterKinds {
-		kinds[kind] = func(cfg config.Provider, _ providers.Deps) (providers.Provider, error) {
-			return nil, fault.New(fault.NotFound, "provider %q is of kind %s, which this version cannot serve", cfg.Name, cfg.Kind)
-		}
-	}
+	"anthropic":        anthropic.New,
+	"gemini":           gemini.New,
+	"ollama":           ollama.New,
+	"openai":           openaicompat.New,
+	"openai-responses": openairesponses.New,
+	"openrouter":       openrouter.New,
+	"signalbox":        echo.New,
 }
 
 // generation is one immutable state of the gateway with the requests that still use it. It closes when it was replaced and

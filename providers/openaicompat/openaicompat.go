@@ -8,25 +8,23 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"signalbox/config"
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire"
 	"signalbox/internal/wire/openaichat"
+	"signalbox/internal/wire/responses"
 	"signalbox/providers"
 )
 
-const (
-	listLimit = 10 * time.Second
-	pingLimit = 5 * time.Second
-)
+const pingLimit = 5 * time.Second
 
 // Client is one account at a compatible server.
 type Client struct {
 	*providers.Upstream
 	cfg    config.Provider
 	quirks openaichat.Quirks
+	other  *responses.Quirks // the server's other dialect, for what chat completions refuse; nil: it may not have one
 }
 
 var _ providers.Provider = (*Client)(nil)
@@ -49,7 +47,13 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 	}
 	quirks := row.Quirks
 	quirks.Provider = cfg.Name
-	return &Client{u, cfg, quirks}, nil
+	c := &Client{u, cfg, quirks, nil}
+	if row.Responses && providers.OwnedByOpenAI(u.Base()) {
+		other := responses.OpenAI()
+		other.Provider = cfg.Name
+		c.other = &other
+	}
+	return c, nil
 }
 
 // Send carries out one attempt.
@@ -57,6 +61,9 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	conv, err := call.Request.Conversation()
 	if err != nil {
 		return nil, err
+	}
+	if c.other != nil && len(conv.Tools) > 0 && wire.ReadOpenAIModel(call.Model).NoEffort {
+		return c.respond(ctx, conv, call)
 	}
 	quirks := c.quirks
 	quirks.Strict = call.Strict
@@ -67,39 +74,20 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	return c.Exchange(ctx, "/chat/completions", providers.Bearer(c.cfg), job, call)
 }
 
-// Models lists what the server offers. The windows come under several names; 0 where none is given.
-func (c *Client) Models(ctx context.Context) ([]providers.Model, error) {
-	data, err := c.Get(ctx, "/models", providers.Bearer(c.cfg), listLimit)
+// respond carries out an attempt at a model that chat completions would not let think beside its tools.
+func (c *Client) respond(ctx context.Context, conv *messages.Conversation, call providers.Call) (*providers.Reply, error) {
+	quirks := *c.other
+	quirks.Strict = call.Strict
+	job, err := responses.Encode(conv, call.Model, quirks)
 	if err != nil {
 		return nil, err
 	}
-	if messages.Valid(data) != nil {
-		return nil, &fault.Error{Kind: fault.Upstream, Provider: c.Name, Outcome: "bad_body", Message: "the model list is not JSON"}
-	}
-	list := messages.View(data)
-	if list.IsObject() {
-		list = list.Get("data")
-	}
-	var out []providers.Model
-	list.ForEach(func(_, m gjson.Result) bool {
-		if id := m.Get("id").String(); id != "" {
-			out = append(out, providers.Model{ID: id, DisplayName: m.Get("display_name").String(), Created: count(m, "created"),
-				Window:    count(m, "context_length", "context_window", "max_context_length", "max_model_len", "meta.n_ctx_train"),
-				MaxOutput: count(m, "max_completion_tokens", "max_output_tokens")})
-		}
-		return true
-	})
-	return out, nil
+	return c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
 }
 
-// count is the first of the members that holds a whole number.
-func count(m gjson.Result, paths ...string) int64 {
-	for _, p := range paths {
-		if v := m.Get(p); v.Type == gjson.Number && v.Num >= 0 && v.Num < 1<<53 && v.Int() > 0 {
-			return v.Int()
-		}
-	}
-	return 0
+// Models lists what the server offers.
+func (c *Client) Models(ctx context.Context) ([]providers.Model, error) {
+	return c.OpenAIModels(ctx, providers.Bearer(c.cfg))
 }
 
 // Ping asks for the model list, which proves the key; a server that wants none only has to be there.

@@ -18,6 +18,7 @@ import (
 	"signalbox/config"
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire/responses"
 	"signalbox/providers"
 )
 
@@ -224,6 +225,52 @@ func TestProfile(t *testing.T) {
 			_, err := New(row.cfg, deps())
 			if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// Models that chat completions would not let think beside their tools speak the other dialect, where the server surely has it.
+func TestOtherDialect(t *testing.T) {
+	for base, want := range map[string]bool{"": true, "https://api.openai.com/v1": true, "http://127.0.0.1:1/v1": false} {
+		p, err := New(config.Provider{Name: "openai", BaseURL: base}, deps())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.(*Client).other != nil; got != want {
+			t.Errorf("%q: %v", base, got)
+		}
+	}
+	if p, err := New(config.Provider{Name: "groq", BaseURL: "https://api.openai.com/v1"}, deps()); err != nil || p.(*Client).other != nil {
+		t.Errorf("a row that does not say so: %v", err)
+	}
+	c, calls := upstream(t, config.Provider{Name: "openai"}, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/responses") {
+			_, _ = io.WriteString(w, `{"status":"completed","output":[{"type":"function_call","call_id":"c","name":"t","arguments":"{}"}]}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	c.other = &responses.Quirks{Provider: "openai"}
+	tools := strings.Replace(whole, `"messages"`, `"tools":[{"name":"t"}],"messages"`, 1)
+	for _, row := range []struct{ it, model, body, path string }{
+		{"sends tools to the other dialect", "gpt-5.4", tools, "/v1/responses"},
+		{"sends a request without tools as ever", "gpt-5.4", whole, "/v1/chat/completions"},
+		{"sends a model that takes both as ever", "gpt-5.1", tools, "/v1/chat/completions"},
+	} {
+		t.Run(row.it, func(t *testing.T) {
+			x := call(t, row.body)
+			x.Model = row.model
+			rep, err := c.Send(context.Background(), x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rep.Close()
+			if got := calls()[0]; got.path != row.path {
+				t.Errorf("it went to %s", got.path)
+			}
+			if called := strings.Contains(string(rep.Body), `"tool_use"`); called != (row.path == "/v1/responses") {
+				t.Errorf("got %s", rep.Body)
 			}
 		})
 	}

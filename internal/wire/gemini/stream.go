@@ -1,0 +1,390 @@
+package gemini
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/sse"
+	"signalbox/internal/wire"
+)
+
+// DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document, or with a list of them,
+// instead of events is understood.
+func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
+	d := j.newDecoder()
+	d.up = up
+	events := j.engine.Stream(up, d.next)
+	return func(yield func(messages.Event, error) bool) {
+		for ev, err := range events {
+			if err != nil {
+				err = j.named(err)
+			}
+			if !yield(ev, err) {
+				return
+			}
+		}
+	}
+}
+
+// named puts the provider's name on an error of the engine or the reader.
+func (j *Job) named(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Provider == "" {
+		f.Provider = j.o.Provider
+	}
+	return err
+}
+
+// spoken is the kind of the part that was said last.
+type spoken uint8
+
+const (
+	silence spoken = iota
+	thought
+	text
+	call
+)
+
+// decoder reads one answer. Nothing of a chunk outlives it but what the engine has copied.
+type decoder struct {
+	j      *Job
+	e      *wire.Engine
+	up     io.Reader
+	frames *sse.Reader
+
+	last    spoken
+	signed  bool               // the thinking block in progress carries a signature
+	whole   bool               // all of the answer is there already
+	called  bool               // the answer holds a call
+	run     int                // bytes of the text in progress
+	marks   []state            // signatures on pieces of it that were not carried yet
+	texts   []messages.Literal // the text in progress, where all is there already
+	counted bool               // figures were read
+	usage   messages.Usage
+	ended   bool
+}
+
+func (j *Job) newDecoder() *decoder { return &decoder{j: j, e: j.engine} }
+
+// next reads one frame and feeds the engine.
+func (d *decoder) next() error {
+	if d.ended {
+		return io.EOF
+	}
+	if d.frames == nil {
+		frames, document, err := wire.Open(d.up)
+		switch {
+		case err != nil:
+			return err
+		case document != nil:
+			d.ended = true
+			return d.document(document)
+		}
+		d.frames = frames
+	}
+	f, err := d.frames.Next()
+	if err != nil {
+		if errors.Is(err, sse.ErrTooLong) {
+			return d.j.broken(protocol, "the upstream sent an event longer than the limit")
+		}
+		return err
+	}
+	if f.Lull() {
+		return wire.ErrLull
+	}
+	data := bytes.TrimSpace(f.Data)
+	switch {
+	case len(data) == 0:
+		return nil
+	case string(data) == "[DONE]":
+		d.ended = true
+		return io.EOF
+	case !valid(data):
+		if f.Event == "error" {
+			return d.j.inside(data, midstream)
+		}
+		if d.e.Finished() {
+			return nil // talk after the end is not listened to
+		}
+		return d.j.broken(protocol, "the upstream sent an event that is not JSON")
+	case f.Event == "error":
+		return d.j.inside(data, midstream)
+	}
+	v := messages.View(data)
+	if v.IsArray() {
+		v.ForEach(func(_, x gjson.Result) bool {
+			if x.IsObject() {
+				err = d.chunk(x)
+			}
+			return err == nil
+		})
+		return err
+	}
+	if !v.IsObject() {
+		return nil
+	}
+	return d.chunk(v)
+}
+
+// chunk feeds one chunk, which is a reply in part: what it says, then its finish. Chunks without a candidate, and candidates
+// without parts, are normal.
+func (d *decoder) chunk(v gjson.Result) error {
+	outcome := midstream
+	if !d.e.Started() {
+		outcome = errorIn200
+	}
+	var failure, candidate, blocked gjson.Result
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "candidates":
+			f.ForEach(func(_, x gjson.Result) bool {
+				if i := x.Get("index"); x.IsObject() && (i.Type != gjson.Number || i.Num == 0) {
+					candidate = x
+					return false
+				}
+				return true
+			})
+		case "usageMetadata":
+			if u, ok := readUsage(f); f.IsObject() && (ok || !d.counted) {
+				d.usage, d.counted = u, ok
+			}
+		case "promptFeedback":
+			blocked = f.Get("blockReason")
+		case "error":
+			if isError(f) {
+				failure = f
+			}
+		}
+		return true
+	})
+	d.settle() // what is known stands at the beginning of the answer
+	defer d.settle()
+	if failure.Exists() {
+		return d.failed([]byte(v.Raw), outcome)
+	}
+	if candidate.Exists() && !d.e.Finished() {
+		candidate.Get("content.parts").ForEach(func(_, p gjson.Result) bool {
+			d.part(p)
+			return true
+		})
+		if reason := candidate.Get("finishReason"); reason.Type == gjson.String {
+			if err := d.finish(reason.Str, candidate.Get("finishMessage")); err != nil {
+				return err
+			}
+		}
+	}
+	if blocked.Type == gjson.String && blocked.Str != "" && blocked.Str != "BLOCK_REASON_UNSPECIFIED" {
+		d.endText(false)
+		d.e.Finish("refusal", "")
+	}
+	return nil
+}
+
+// failed is an error document that came with a 200. A key that Google does not know stays the gateway's trouble there too.
+func (d *decoder) failed(doc []byte, outcome string) error {
+	e := d.j.inside(doc, outcome)
+	if bytes.Contains(doc, []byte("API_KEY_INVALID")) {
+		e = ReadError(d.j.o.Provider, http.StatusBadRequest, nil, doc)
+		e.Outcome = outcome
+	}
+	return e
+}
+
+// settle hands the figures over. They come with every chunk, so only those that stand once the finish has come are final.
+func (d *decoder) settle() {
+	if !d.counted {
+		return
+	}
+	u := d.usage
+	u.Known = d.e.Finished()
+	d.e.Usage(u)
+}
+
+// part feeds one part, and carries the signature that belongs to it.
+func (d *decoder) part(v gjson.Result) {
+	var said, function, signature gjson.Result
+	isThought, other := false, false
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "text":
+			said = f
+		case "thought":
+			isThought = f.Type == gjson.True
+		case "thoughtSignature":
+			signature = f
+		case "functionCall":
+			function = f
+		case "thoughtSignatureMetadata", "partMetadata", "videoMetadata", "mediaResolution":
+		default:
+			other = true
+		}
+		return true
+	})
+	l := messages.LiteralOf(said)
+	s := state{signature: messages.LiteralOf(signature).Value()}
+	switch {
+	case function.IsObject():
+		d.endText(true)
+		s.on, s.ids = onCall, function.Get("id").Str != ""
+		d.carry(s)
+		d.call(function)
+	case isThought && l.Empty() && s.signature == "":
+	case isThought:
+		d.endText(true)
+		if !l.Empty() {
+			if d.signed && d.last == thought {
+				d.e.Apart() // the thought behind a signed one is not of its part
+			}
+			d.e.Thinking(l)
+			d.last, d.signed = thought, false
+		}
+		s.on = onThought
+		d.carry(s)
+	case !l.Empty():
+		d.text(l, s)
+	case other:
+		d.j.notes.Drop("reply.content_part") // code that ran at Google, an image: no block of ours holds it
+	case s.signature != "" && d.last == text:
+		s.from = d.run
+		d.marks = append(d.marks, s)
+	default:
+		s.on = onEmpty
+		d.carry(s)
+	}
+}
+
+// text feeds a piece of text. A signature on it must be carried in front of all the text, so that an answer does not end in a
+// block without a word: agents show the last block as the result. Where the text has been given already, it waits to see what
+// comes behind.
+func (d *decoder) text(l messages.Literal, s state) {
+	if d.last != text {
+		d.run = 0
+	}
+	n := len(l.Value())
+	if s.signature != "" {
+		s.from, s.size = d.run, n
+		if d.run == 0 && !d.whole {
+			s.on = onNext
+			d.carry(s)
+		} else {
+			d.marks = append(d.marks, s)
+		}
+	}
+	d.run += n
+	d.last = text
+	if d.whole {
+		d.texts = append(d.texts, l)
+	} else {
+		d.e.Text(l)
+	}
+}
+
+// endText ends the text in progress. Its signatures that wait are carried behind it if something follows, be it only a call's
+// result; Gemini does not insist on those of an answer's last words.
+func (d *decoder) endText(follows bool) {
+	marks, texts := d.marks, d.texts
+	d.marks, d.texts = nil, nil
+	for _, s := range marks {
+		switch {
+		case d.whole:
+			s.on = onNext
+			d.carry(s)
+		case follows, d.called:
+			s.on = onLast
+			d.carry(s)
+		default:
+			d.j.notes.Drop("reply.thought_signature")
+		}
+	}
+	for _, l := range texts {
+		d.e.Text(l)
+	}
+}
+
+// carry packs a signature into a thinking block.
+func (d *decoder) carry(s state) {
+	if d.e.Finished() {
+		return
+	}
+	packed := s.pack()
+	if packed == "" {
+		if s.signature != "" {
+			d.j.notes.Drop("reply.thought_signature")
+		}
+		return
+	}
+	d.e.Carry(packed)
+	d.last, d.signed = thought, true
+}
+
+func (d *decoder) call(function gjson.Result) {
+	p := wire.Piece{Index: -1, Whole: true}
+	function.ForEach(func(k, f gjson.Result) bool {
+		switch k.Str {
+		case "id":
+			p.ID = messages.LiteralOf(f).Value()
+		case "name":
+			p.Name = messages.LiteralOf(f).Value()
+		case "args":
+			switch {
+			case f.IsObject():
+				p.Input = jsontext.Value(messages.RawOf(f))
+			case f.Type == gjson.String:
+				p.Args = messages.LiteralOf(f)
+			case f.Type != gjson.Null:
+				p.Args = messages.Quote(strings.Clone(f.Raw)) // no object: the engine says so
+			}
+		}
+		return true
+	})
+	d.e.Call(p)
+	d.last, d.called = call, true
+}
+
+// finish maps the finish reason to Anthropic's words. The kinds that tell of a call nobody could read are errors.
+func (d *decoder) finish(said string, message gjson.Result) error {
+	reason := ""
+	if said == "" || said == "FINISH_REASON_UNSPECIFIED" {
+		return nil // what a chunk in the middle may say
+	}
+	d.endText(false)
+	switch said {
+	case "STOP":
+		reason = "end_turn"
+		if !d.e.Started() && d.counted && d.usage.Output == 0 {
+			f := d.j.broken(empty, "the upstream's model stopped and said nothing at all")
+			f.Void = true // no token was made
+			return f
+		}
+	case "MAX_TOKENS":
+		reason = "max_tokens"
+	case "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION":
+		reason = "refusal"
+	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE":
+		outcome := midstream
+		if !d.e.Started() {
+			outcome = errorIn200
+		}
+		text := "the upstream's model stopped with " + said
+		if message.Type == gjson.String {
+			if more := wire.ErrorText([]byte(message.Raw)); more != "" {
+				text += ": " + more
+			}
+		}
+		return d.j.broken(outcome, text)
+	default:
+		reason = "end_turn"
+		d.j.notes.Approximate("stop_reason")
+	}
+	d.e.Finish(reason, "")
+	return nil
+}
