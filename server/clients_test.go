@@ -56,7 +56,7 @@ func one(t testing.TB, script func(*tongue, bool, *testkit.RawConn), more func(*
 		for _, g := range tongues {
 			up := testkit.NewRawUpstream(t, func(c *testkit.RawConn) {
 				if !side(c) {
-					script(g, gjson.GetBytes(c.Body, "stream").Bool(), c)
+					script(g, streamed(c), c)
 				}
 			})
 			ups[g.name] = up

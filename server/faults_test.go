@@ -128,7 +128,7 @@ var faultRows = []faultRow{
 			}
 			for _, g := range tongues {
 				if strings.HasPrefix(c.Target, g.path) {
-					proper(g, gjson.GetBytes(c.Body, "stream").Bool(), c)
+					proper(g, streamed(c), c)
 				}
 			}
 		})
@@ -228,8 +228,10 @@ var faultRows = []faultRow{
 		c.FIN()
 	}, json: bad(estimated, "protocol"), also: scrubbed},
 	{id: "F30", it: "says 200 with an error document", play: instead(
-		map[string]string{"openai": `{"error":{"message":"too busy","code":429}}`, "ollama": `{"error":"model runner has unexpectedly stopped"}`, "anthropic": `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`},
-		map[string]string{"openai": "data: {\"error\":{\"message\":\"too busy\",\"code\":429}}\n\n", "ollama": "{\"error\":\"model runner has unexpectedly stopped\"}\n", "anthropic": "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n\n"}),
+		map[string]string{"openai": `{"error":{"message":"too busy","code":429}}`, "ollama": `{"error":"model runner has unexpectedly stopped"}`, "anthropic": `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`,
+			"gemini": `{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}`, "openai-responses": `{"object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"slow down"},"output":[]}`},
+		map[string]string{"openai": "data: {\"error\":{\"message\":\"too busy\",\"code\":429}}\n\n", "ollama": "{\"error\":\"model runner has unexpectedly stopped\"}\n", "anthropic": "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n\n",
+			"gemini": "data: {\"error\":{\"code\":429,\"message\":\"slow down\",\"status\":\"RESOURCE_EXHAUSTED\"}}\n\n", "openai-responses": "data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\"}\n\n"}),
 		json: want{status: 429, kind: "rate_limit_error", or: "502 api_error", state: void, labels: "error_in_200"}},
 	{id: "F31a", it: "says 200 with HTML", play: status(200, "text/html", "<!DOCTYPE html><html><body>Sign in</body></html>"), json: bad(estimated, "bad_body protocol empty_stream truncated")},
 	{id: "F31b", it: "says 200 with nothing", play: status(200, "application/json", ""), json: bad(estimated, "bad_body empty_stream")},
@@ -245,8 +247,8 @@ var faultRows = []faultRow{
 	{id: "F32b", it: "cuts its JSON in a proper frame", mode: "json", play: func(g *tongue, _ bool, c *testkit.RawConn) {
 		c.Answer(200, "application/json", g.whole[:len(g.whole)/2])
 	}, json: bad(estimated, "bad_body")},
-	{id: "F33a", it: "answers with wrong types", mode: "json", play: instead(map[string]string{"openai": `{"choices":"none","usage":[]}`, "ollama": `{"message":[1],"done":"yes"}`, "anthropic": `{"type":7,"content":"x"}`}, nil), json: bad(estimated, "bad_body protocol empty_stream truncated")},
-	{id: "F33b", it: "answers with nulls", mode: "json", play: instead(map[string]string{"openai": `{"choices":null,"usage":null}`, "ollama": `{"message":null,"done":null}`, "anthropic": `{"type":null,"content":null}`}, nil), json: bad(estimated, "bad_body protocol empty_stream truncated")},
+	{id: "F33a", it: "answers with wrong types", mode: "json", play: instead(map[string]string{"openai": `{"choices":"none","usage":[]}`, "ollama": `{"message":[1],"done":"yes"}`, "anthropic": `{"type":7,"content":"x"}`, "gemini": `{"candidates":"none"}`, "openai-responses": `{"output":"none","status":7}`}, nil), json: bad(estimated, "bad_body protocol empty_stream truncated")},
+	{id: "F33b", it: "answers with nulls", mode: "json", play: instead(map[string]string{"openai": `{"choices":null,"usage":null}`, "ollama": `{"message":null,"done":null}`, "anthropic": `{"type":null,"content":null}`, "gemini": `{"candidates":null}`, "openai-responses": `{"output":null,"status":null}`}, nil), json: bad(estimated, "bad_body protocol empty_stream truncated")},
 	{id: "F33c", it: "answers with an array", mode: "json", play: status(200, "application/json", `[]`), json: bad(estimated, "bad_body protocol")},
 	{id: "F34a", it: "nests deeply", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		deep := strings.Repeat("[", 200_000)
@@ -337,7 +339,7 @@ var faultRows = []faultRow{
 		half(g, s, c)
 		c.Drip("1\r\n{\r\n", 50*time.Millisecond)
 	}, stream: event1("timeout_error", "midstream_timeout")},
-	{id: "F52c", it: "says only comments", mode: "stream", only: "openai anthropic", play: func(g *tongue, s bool, c *testkit.RawConn) {
+	{id: "F52c", it: "says only comments", mode: "stream", only: "openai anthropic gemini openai-responses", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		half(g, s, c)
 		c.Drip("5\r\n: hm\n\r\n", 50*time.Millisecond)
 	}, stream: event1("timeout_error", "midstream_timeout")},
@@ -381,9 +383,11 @@ var faultRows = []faultRow{
 		c.Send(g.first)
 		c.Drip(g.more, 10*time.Millisecond)
 	}, stream: event1("timeout_error", "total_timeout runaway")},
-	{id: "F59a", it: "cuts a tool's arguments", only: "openai", play: instead(
-		map[string]string{"openai": `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"t","arguments":"{\"a\":"}}]},"finish_reason":"tool_calls"}]}`},
-		map[string]string{"openai": "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"t\",\"arguments\":\"{\\\"a\\\":\"}}]}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n"}),
+	{id: "F59a", it: "cuts a tool's arguments", only: "openai openai-responses", play: instead(
+		map[string]string{"openai-responses": `{"status":"completed","output":[{"type":"function_call","call_id":"c1","name":"t","arguments":"{\"a\":"}]}`,
+			"openai": `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"t","arguments":"{\"a\":"}}]},"finish_reason":"tool_calls"}]}`},
+		map[string]string{"openai-responses": "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"function_call\",\"call_id\":\"c1\",\"name\":\"t\",\"arguments\":\"\"}}\n\ndata: {\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"delta\":\"{\\\"a\\\":\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[]}}\n\n",
+			"openai": "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"t\",\"arguments\":\"{\\\"a\\\":\"}}]}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n"}),
 		json: bad(estimated, "bad_tool"), stream: event1("api_error", "bad_tool"), also: func(t testing.TB, _ *tongue, a *answer) {
 			for _, ev := range a.events {
 				if ev.name == "content_block_stop" {
@@ -391,10 +395,12 @@ var faultRows = []faultRow{
 				}
 			}
 		}},
-	{id: "F59b", it: "gives arguments that are no object", only: "openai ollama", play: instead(
-		map[string]string{"openai": `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"t","arguments":"[1]"}}]},"finish_reason":"tool_calls"}]}`,
+	{id: "F59b", it: "gives arguments that are no object", only: "openai ollama gemini", play: instead(
+		map[string]string{"gemini": `{"candidates":[{"content":{"parts":[{"functionCall":{"name":"t","args":[1]}}]},"finishReason":"STOP"}]}`,
+			"openai": `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"t","arguments":"[1]"}}]},"finish_reason":"tool_calls"}]}`,
 			"ollama": `{"model":"m","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"t","arguments":[1]}}]},"done":true,"done_reason":"stop"}`},
-		map[string]string{"openai": "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"t\",\"arguments\":\"[1]\"}}]}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
+		map[string]string{"gemini": "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"t\",\"args\":[1]}}]},\"finishReason\":\"STOP\"}]}\n\n",
+			"openai": "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"t\",\"arguments\":\"[1]\"}}]}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
 			"ollama": "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"t\",\"arguments\":[1]}}]},\"done\":false}\n{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n"}),
 		json: bad(estimated, "bad_tool"), stream: event1("api_error", "bad_tool")},
 	{id: "F60", it: "lets two calls interleave, jumps with indexes, forgets and repeats ids", mode: "stream", only: "openai", play: instead(nil, map[string]string{"openai": strings.Join([]string{
@@ -437,7 +443,7 @@ var faultRows = []faultRow{
 		}
 		c.FIN()
 	}, stream: good(settled)},
-	{id: "F62b", it: "ends its lines with CR", mode: "stream", only: "openai anthropic", play: func(g *tongue, s bool, c *testkit.RawConn) {
+	{id: "F62b", it: "ends its lines with CR", mode: "stream", only: "openai anthropic gemini openai-responses", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		body(g, s, c, "", strings.ReplaceAll(g.stream(), "\n", "\r"))
 	}, stream: good(settled)},
 	{id: "F62c", it: "splits runes over reads", mode: "stream", play: func(g *tongue, s bool, c *testkit.RawConn) {
@@ -453,10 +459,10 @@ var faultRows = []faultRow{
 		body(g, s, c, strings.Replace(g.whole, `"Hello sea"`, evil, 1), g.first+g.text(evil)+g.finish+g.end)
 	}, json: want{status: 200, state: settled, labels: "ok", says: "\r\n\r\nevent: message_stop\r\ndata: {\"type\":\"message_stop\"}\n\n\u2028\u0000\rdata: x"},
 		stream: want{status: 200, state: settled, labels: "ok", says: "Hello\r\n\r\nevent: message_stop\r\ndata: {\"type\":\"message_stop\"}\n\n\u2028\u0000\rdata: x"}},
-	{id: "F63b", it: "says a lone surrogate", only: "openai ollama", play: func(g *tongue, s bool, c *testkit.RawConn) {
+	{id: "F63b", it: "says a lone surrogate", only: "openai ollama gemini openai-responses", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		body(g, s, c, strings.Replace(g.whole, `"Hello sea"`, `"Hello \ud800 sea"`, 1), g.first+g.text(`" \ud800 sea"`)+g.finish+g.end)
 	}, json: want{status: 200, state: settled, labels: "ok", says: "Hello \ufffd sea"}},
-	{id: "F63c", it: "says invalid UTF-8", only: "openai ollama", play: func(g *tongue, s bool, c *testkit.RawConn) {
+	{id: "F63c", it: "says invalid UTF-8", only: "openai ollama gemini openai-responses", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		body(g, s, c, strings.Replace(g.whole, `"Hello sea"`, "\"Hello \xff sea\"", 1), g.first+g.text("\" \xff sea\"")+g.finish+g.end)
 	}, json: want{status: 200, or: "502 api_error", state: counted, says: "Hello \ufffd sea"}, stream: want{status: 200, or: "200 api_error", state: counted, says: "Hello \ufffd sea"}},
 	{id: "F64a", it: "says a token of 2 MiB", mode: "stream", play: func(g *tongue, s bool, c *testkit.RawConn) {
@@ -476,9 +482,11 @@ var faultRows = []faultRow{
 	}, stream: want{status: 200, state: settled, labels: "ok", says: "Hello......"}},
 	{id: "F66", it: "sends events and blocks that nobody knows", mode: "stream", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		news := map[string]string{
-			"openai":    "event: news\ndata: {\"object\":\"news\"}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"hologram\":{\"a\":1}}}]}\n\ndata: {\"choices\":[{\"index\":5,\"delta\":{\"content\":\"other\"}}]}\n\n",
-			"ollama":    "{\"news\":[1,2]}\n{\"message\":{\"role\":\"assistant\",\"hologram\":{\"a\":1}},\"done\":false}\n",
-			"anthropic": "event: news\ndata: {\"type\":\"news\",\"a\":1}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"hologram_delta\",\"a\":1}}\n\n",
+			"openai":           "event: news\ndata: {\"object\":\"news\"}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"hologram\":{\"a\":1}}}]}\n\ndata: {\"choices\":[{\"index\":5,\"delta\":{\"content\":\"other\"}}]}\n\n",
+			"ollama":           "{\"news\":[1,2]}\n{\"message\":{\"role\":\"assistant\",\"hologram\":{\"a\":1}},\"done\":false}\n",
+			"gemini":           "data: {\"news\":1}\n\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"hologram\":{\"a\":1}}]}}]}\n\ndata: {\"candidates\":[{\"index\":5,\"content\":{\"parts\":[{\"text\":\"other\"}]}}]}\n\n",
+			"openai-responses": "event: response.news\ndata: {\"type\":\"response.news\",\"a\":1}\n\ndata: {\"type\":\"response.output_item.added\",\"output_index\":7,\"item\":{\"type\":\"hologram\",\"id\":\"h\"}}\n\n",
+			"anthropic":        "event: news\ndata: {\"type\":\"news\",\"a\":1}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"hologram_delta\",\"a\":1}}\n\n",
 		}
 		body(g, s, c, "", g.first+news[g.name]+g.more+g.finish+g.end)
 	}, stream: good(settled)},
@@ -505,12 +513,13 @@ func usage(in, out string) play {
 				for _, u := range []string{`"usage":{"prompt_tokens":12,"completion_tokens":3}`, `"usage":{"input_tokens":12,"output_tokens":3}`, `"usage":{"input_tokens":12,"output_tokens":1}`, `"usage":{"output_tokens":3}`} {
 					text = strings.ReplaceAll(text, u, `"usage":null`)
 				}
+				text = strings.ReplaceAll(text, `"usageMetadata":{"promptTokenCount":12,"candidatesTokenCount":3}`, `"usageMetadata":null`)
 				return strings.ReplaceAll(text, `,"prompt_eval_count":12,"eval_count":3`, "")
 			}
-			for _, k := range []string{"prompt_tokens", "input_tokens", "prompt_eval_count"} {
+			for _, k := range []string{"prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount"} {
 				text = strings.ReplaceAll(text, `"`+k+`":12`, `"`+k+`":`+in)
 			}
-			for _, k := range []string{"completion_tokens", "output_tokens", "eval_count"} {
+			for _, k := range []string{"completion_tokens", "output_tokens", "eval_count", "candidatesTokenCount"} {
 				text = strings.ReplaceAll(text, `"`+k+`":3`, `"`+k+`":`+out)
 				text = strings.ReplaceAll(text, `"`+k+`":1}`, `"`+k+`":`+out+`}`)
 			}

@@ -358,6 +358,27 @@ var tongues = []*tongue{
 		finish:  "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":3}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 		failure: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n", failedAs: "overloaded_error",
 	},
+	{
+		name: "openai-responses", kind: "openai-responses", path: "/responses", wholeType: "application/json", streamType: "text/event-stream",
+		whole:   `{"id":"r","object":"response","status":"completed","model":"m","output":[{"type":"message","id":"i","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello sea","annotations":[]}]}],"usage":{"input_tokens":12,"output_tokens":3}}`,
+		first:   "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"output\":[]}}\n\nevent: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"content_index\":0,\"delta\":\"Hello\"}\n\n",
+		more:    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"content_index\":0,\"delta\":\" sea\"}\n\n",
+		finish:  "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":12,\"output_tokens\":3}}}\n\n",
+		failure: "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"too busy\"}}}\n\n", failedAs: "rate_limit_error",
+	},
+	{
+		name: "gemini", kind: "gemini", path: "/v1beta/models/", wholeType: "application/json", streamType: "text/event-stream",
+		whole:   `{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello sea"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":12,"candidatesTokenCount":3},"modelVersion":"m"}`,
+		first:   "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"Hello\"}]}}]}\n\n",
+		more:    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\" sea\"}]}}]}\n\n",
+		finish:  "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":12,\"candidatesTokenCount\":3}}\n\n",
+		failure: "data: {\"error\":{\"code\":503,\"message\":\"too busy\",\"status\":\"UNAVAILABLE\"}}\n\n", failedAs: "overloaded_error",
+	},
+}
+
+// streamed reports whether a request asks for a stream: the body says so, at Gemini the path.
+func streamed(c *testkit.RawConn) bool {
+	return gjson.GetBytes(c.Body, "stream").Bool() || strings.Contains(c.Target, ":streamGenerateContent")
 }
 
 // side answers what a dialect asks beside the message itself, and says whether it did.

@@ -59,7 +59,14 @@ func run(m *testing.M) (int, error) {
 	server := httptest.NewServer(upstream)
 	defer server.Close()
 
+	played := httptest.NewServer(http.HandlerFunc(answers))
+	defer played.Close()
+
 	config := fmt.Sprintf("providers:\n  scripted: {kind: openai, base_url: %q, api_key: sk-of-the-gateway}\n", server.URL+"/v1")
+	for name, kind := range map[string]string{"openai": "openai, profile: vllm", "openrouter": "openrouter", "openai-responses": "openai-responses", "gemini": "gemini"} {
+		config += fmt.Sprintf("  %s: {kind: %s, base_url: %q, api_key: sk-of-the-gateway}\n", name, kind, played.URL)
+	}
+	config += fmt.Sprintf("  native: {kind: ollama, base_url: %q}\n", played.URL)
 	if url := os.Getenv("SIGNALBOX_TEST_OLLAMA_URL"); url != "" {
 		config += fmt.Sprintf("  ollama: {kind: ollama, base_url: %q, num_ctx: 2048}\n", url)
 	}

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -17,7 +18,7 @@ const ollamaURL = process.env.SIGNALBOX_TEST_OLLAMA_URL;
 const required = process.env.SIGNALBOX_REQUIRE_REAL === "1";
 const noOllama = ollamaURL || required ? false : "skipped: no real Ollama (tests/with-ollama.sh starts one)";
 
-let dir, gateway, base, upstream;
+let dir, gateway, base, upstream, played;
 const calls = new Map(); // requests the scripted server saw, by model
 
 before(async () => {
@@ -27,6 +28,12 @@ before(async () => {
   upstream = createServer(scripted).listen(0, "127.0.0.1");
   await once(upstream, "listening");
   let config = `providers:\n  scripted: {kind: openai, base_url: "http://127.0.0.1:${upstream.address().port}/v1", api_key: sk-of-the-gateway}\n`;
+  played = createServer(play).listen(0, "127.0.0.1");
+  await once(played, "listening");
+  const kinds = { openai: "openai, profile: vllm", openrouter: "openrouter", "openai-responses": "openai-responses", gemini: "gemini", native: "ollama" };
+  for (const [name, kind] of Object.entries(kinds)) {
+    config += `  ${name}: {kind: ${kind}, base_url: "http://127.0.0.1:${played.address().port}", api_key: sk-of-the-gateway}\n`;
+  }
   if (ollamaURL) config += `  ollama: {kind: ollama, base_url: "${ollamaURL}", num_ctx: 2048}\n`;
   const file = join(dir, "config.yaml");
   await writeFile(file, config, { mode: 0o600 });
@@ -42,6 +49,8 @@ before(async () => {
 after(async () => {
   upstream?.close();
   upstream?.closeAllConnections();
+  played?.close();
+  played?.closeAllConnections();
   if (gateway?.exitCode === null) {
     const ended = once(gateway, "exit");
     gateway.kill("SIGTERM");
@@ -87,6 +96,41 @@ function scripted(request, response) {
     send([{ index: 0, delta: {}, finish_reason }]);
     send([], { usage });
     response.end("data: [DONE]\n\n");
+  });
+}
+
+// The files of tests/answers, and a server of every dialect that plays the one which the model names.
+const answers = new URL("../answers/", import.meta.url);
+const answer = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, answers), "utf8"));
+
+function play(request, response) {
+  let body = "";
+  request.setEncoding("utf8").on("data", (piece) => (body += piece)).on("end", () => {
+    const q = body ? JSON.parse(body) : {};
+    if (request.url.endsWith("/api/show")) {
+      return response.end(JSON.stringify({ model_info: { "general.architecture": "x", "x.context_length": 131072 }, capabilities: ["completion", "tools", "thinking"] }));
+    }
+    let name = q.model, streamed = q.stream === true;
+    const path = request.url.split("?")[0].split("/").at(-1); // Gemini names model and method in the path
+    if (path.includes(":")) [name, streamed] = [path.split(":")[0], path.endsWith(":streamGenerateContent")];
+    let a;
+    try {
+      a = answer(name);
+    } catch {
+      response.writeHead(404);
+      return response.end();
+    }
+    if (!streamed) {
+      response.writeHead(200, { "content-type": "application/json" });
+      return response.end(JSON.stringify(a.whole));
+    }
+    response.writeHead(200, { "content-type": a.ndjson ? "application/x-ndjson" : "text/event-stream" });
+    for (const item of a.sse ?? []) {
+      if (typeof item === "string" && item.startsWith(":")) response.write(item);
+      else response.write(`data: ${typeof item === "string" ? item : JSON.stringify(item)}\n\n`);
+    }
+    for (const item of a.ndjson ?? []) response.write(JSON.stringify(item) + "\n");
+    response.end();
   });
 }
 
@@ -189,3 +233,36 @@ test("models are listed and looked up", async () => {
   }
   await assert.rejects(client.models.retrieve("scripted/nothing"), Anthropic.NotFoundError);
 });
+
+// What the accumulator makes of a stream is what the whole answer says, and both are what the upstream said.
+for (const file of readdirSync(answers).filter((name) => name.endsWith(".json"))) {
+  const name = file.slice(0, -".json".length);
+  test(`streamed is whole: ${name}`, async () => {
+    const { provider, expect } = answer(name);
+    const tools = ["read", "now"].map((tool) => ({ name: tool, input_schema: { type: "object" } }));
+    const q = ask("hello", { tools, max_tokens: 2000, thinking: { type: "enabled", budget_tokens: 1024 } });
+    const client = at(`${provider}/${name}`);
+    const whole = await client.messages.create(q);
+    const streamed = await client.messages.stream(q).finalMessage();
+    for (const message of [whole, streamed]) {
+      assert.deepEqual(seen(message), expect.content);
+      assert.equal(message.stop_reason, expect.stop_reason);
+      assert.equal(message.usage.output_tokens, 30);
+    }
+    assert.equal(streamed.usage.input_tokens, whole.usage.input_tokens);
+    assert.equal(streamed.usage.cache_read_input_tokens, whole.usage.cache_read_input_tokens);
+  });
+}
+
+// seen is a message's content without what may differ: ids, signatures, and blocks that only carry state.
+function seen(message) {
+  return message.content
+    .filter((block) => block.type !== "thinking" || block.thinking !== "")
+    .map((block) => {
+      if (block.type === "thinking") return { type: "thinking", thinking: block.thinking };
+      if (block.type === "text") return { type: "text", text: block.text };
+      assert.equal(block.type, "tool_use");
+      assert.ok(block.id);
+      return { type: "tool_use", name: block.name, input: block.input };
+    });
+}
