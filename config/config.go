@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,6 +95,10 @@ type Provider struct {
 	MaxNumCtx int `yaml:"max_num_ctx,omitempty" validate:"min=0"`
 	// KeepAlive is how long Ollama keeps a model loaded, as Ollama writes it ("10m", "-1"). Default: the server's own.
 	KeepAlive string `yaml:"keep_alive,omitempty"`
+	// TextTools says whether tool calls that a model writes as text become real ones: auto (default), on or off.
+	TextTools TextTools `yaml:"text_tools,omitempty"`
+	// Models are settings of single models, by the upstream's own id; a name that ends in * stands for all that begin so.
+	Models map[string]ModelSettings `yaml:"models,omitempty"`
 	// Headers are sent with every call, for servers that want more than a key. HTTP-Referer and X-OpenRouter-Title go here.
 	Headers map[string]string `yaml:"headers,omitempty"`
 	// Timeouts are this upstream's clocks.
@@ -109,6 +114,12 @@ type Provider struct {
 	Name string `yaml:"-"`
 	// Builtin marks providers that nobody configured: signalbox, and the keyless anthropic.
 	Builtin bool `yaml:"-"`
+}
+
+// ModelSettings are what one model of a provider wants otherwise.
+type ModelSettings struct {
+	// TextTools is the provider's text_tools for this model alone.
+	TextTools TextTools `yaml:"text_tools,omitempty"`
 }
 
 // Timeouts are the clocks of one upstream. Zero takes the default, which for Ollama's head is 300s and else as given.
@@ -164,6 +175,36 @@ type Duration time.Duration
 
 // D is the duration.
 func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// TextTools is auto, on or off; empty is auto.
+type TextTools string
+
+// The values of TextTools. Auto looks for written calls at local and unknown servers, until a model has shown that it calls
+// properly.
+const (
+	TextToolsAuto TextTools = "auto"
+	TextToolsOn   TextTools = "on"
+	TextToolsOff  TextTools = "off"
+)
+
+// TextToolsFor is what holds for a model: its own setting, else that of the longest pattern that fits, else the provider's.
+func (p *Provider) TextToolsFor(model string) TextTools {
+	best, found := p.TextTools, -1
+	for name, m := range p.Models {
+		prefix, pattern := strings.CutSuffix(name, "*")
+		switch {
+		case m.TextTools == "":
+		case !pattern && name == model:
+			return m.TextTools
+		case pattern && strings.HasPrefix(model, prefix) && len(prefix) > found:
+			best, found = m.TextTools, len(prefix)
+		}
+	}
+	if best == "" {
+		return TextToolsAuto
+	}
+	return best
+}
 
 // NumCtx is a window in tokens; 0 is auto.
 type NumCtx int

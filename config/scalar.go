@@ -66,6 +66,22 @@ func (n NumCtx) MarshalText() ([]byte, error) {
 	return strconv.AppendInt(nil, int64(n), 10), nil
 }
 
+// setText reads auto, on or off. YAML of the old kind reads on and off as truth; here they are words, and so are true and false.
+func (t *TextTools) setText(text string) error {
+	switch text {
+	case "true", "yes":
+		text = "on"
+	case "false", "no":
+		text = "off"
+	}
+	switch v := TextTools(text); v {
+	case TextToolsAuto, TextToolsOn, TextToolsOff:
+		*t = v
+		return nil
+	}
+	return fmt.Errorf("%q is neither auto nor on nor off", text)
+}
+
 // setText keeps the number as it is written, once it is known to be a price.
 func (d *Decimal) setText(text string) error {
 	p, err := money.ParsePerMillion(text)

@@ -22,6 +22,8 @@ type Preset struct {
 	KeyEnv string `json:"key_env"`
 	// Keyless servers run on one's own machine and ask for no key.
 	Keyless bool `json:"keyless"`
+	// TextTools says that the server runs models of any kind, which may write their tool calls as text.
+	TextTools bool `json:"text_tools"`
 	// Responses says that the server has the Responses API beside chat completions, at its own address: what the one refuses
 	// goes there.
 	Responses bool              `json:"responses"`

@@ -11,6 +11,7 @@ import (
 
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/textcall"
 )
 
 // Engine turns what an upstream says, in whatever dialect and order, into a legal Anthropic stream: one open block at a time,
@@ -38,6 +39,8 @@ type Engine struct {
 	apart    bool  // what comes next begins a block of its own
 	waiting  int   // bytes that wait behind the first segment
 	saidText int64 // bytes of text, thinking and arguments, for estimates
+	decoded  []byte
+	seen     [2]bool // Seen was told of a proper call, of a written one
 }
 
 // Limits on what waits behind a call that does not end, so that no upstream can fill our memory.
@@ -52,6 +55,8 @@ type EngineOptions struct {
 	Model      string              // echoed to the caller
 	IDs        *IDs                // nil: a new set
 	CallerName func(string) string // maps a tool's name back to the caller's; nil: as it is
+	TextCalls  *textcall.Reader    // finds calls in the text; nil: text is text
+	Seen       func(written bool)  // told once of the first call, and of the first that was written as text; nil: nobody
 }
 
 type segment struct {
@@ -99,10 +104,67 @@ func NewEngine(o EngineOptions) *Engine {
 }
 
 // Text feeds a piece of the answer's text. The empty piece opens, closes and switches nothing.
-func (e *Engine) Text(l messages.Literal) { e.run(messages.TextBlock, l) }
+func (e *Engine) Text(l messages.Literal) {
+	if e.o.TextCalls == nil || l.Empty() || e.deaf() {
+		e.run(messages.TextBlock, l)
+		return
+	}
+	e.decoded = l.AppendValue(e.decoded[:0])
+	if bytes.Contains(e.decoded, []byte("\uFFFD")) {
+		// It may be half of a pair whose other half comes in the next piece: such text passes as it is written.
+		e.written(e.o.TextCalls.Pause())
+		e.o.TextCalls.Pass(e.decoded)
+		e.run(messages.TextBlock, l)
+		return
+	}
+	parts := e.o.TextCalls.Feed(e.decoded)
+	if len(parts) == 1 && len(parts[0].Text) == len(e.decoded) {
+		e.run(messages.TextBlock, l)
+		return
+	}
+	if len(parts) == 0 && !e.started {
+		e.start() // what waits may be a call or text: either way it has begun
+	}
+	e.written(parts)
+}
+
+// written feeds what a reader of text has decided.
+func (e *Engine) written(parts []textcall.Part) {
+	for _, p := range parts {
+		if p.Call == nil {
+			e.run(messages.TextBlock, messages.AppendQuote(nil, string(p.Text)))
+			continue
+		}
+		e.see(true)
+		e.call(Piece{Index: -1, Name: p.Call.Name, Input: p.Call.Input, Whole: true})
+	}
+}
+
+// unwritten gives back what was held as text: something else is said.
+func (e *Engine) unwritten() {
+	if e.o.TextCalls != nil && !e.deaf() {
+		e.written(e.o.TextCalls.Stop())
+	}
+}
+
+func (e *Engine) see(written bool) {
+	i := 0
+	if written {
+		i = 1
+	}
+	if !e.seen[i] && e.o.Seen != nil {
+		e.o.Seen(written)
+	}
+	e.seen[i] = true
+}
 
 // Thinking feeds a piece of readable reasoning.
-func (e *Engine) Thinking(l messages.Literal) { e.run(messages.ThinkingBlock, l) }
+func (e *Engine) Thinking(l messages.Literal) {
+	if !l.Empty() && e.started && e.o.TextCalls != nil && !e.deaf() {
+		e.written(e.o.TextCalls.Pause())
+	}
+	e.run(messages.ThinkingBlock, l)
+}
 
 func (e *Engine) run(kind messages.BlockType, l messages.Literal) {
 	if l.Empty() || e.deaf() {
@@ -165,6 +227,14 @@ func (e *Engine) Call(p Piece) {
 	if e.deaf() {
 		return
 	}
+	if e.o.TextCalls != nil { // a model that calls properly only wrote about calls
+		e.unwritten()
+		e.o.TextCalls = nil
+	}
+	e.call(p)
+}
+
+func (e *Engine) call(p Piece) {
 	args := p.Args
 	if p.Input != nil {
 		args = messages.Quote(string(p.Input))
@@ -186,7 +256,9 @@ func (e *Engine) Call(p Piece) {
 			}
 		}
 		s = e.begin(&segment{kind: messages.ToolUseBlock, key: p.Index, whole: p.Whole})
-		e.calls++
+		if e.calls++; !e.seen[1] {
+			e.see(false)
+		}
 	}
 	// Copies: a dialect reads from a buffer that the next item overwrites.
 	if s.id == "" {
@@ -365,6 +437,9 @@ func (e *Engine) Finish(stopReason, stopSequence string) {
 	if e.finished {
 		return
 	}
+	if e.o.TextCalls != nil && e.err == nil {
+		e.written(e.o.TextCalls.End(stopReason == "max_tokens"))
+	}
 	e.finished, e.reason, e.sequence = true, stopReason, stopSequence
 	if !e.started {
 		e.start()
@@ -460,6 +535,9 @@ func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Even
 				}
 				gave = false
 				continue
+			}
+			if !e.finished {
+				e.unwritten()
 			}
 			// A connection that breaks behind the finish takes nothing away; an error that the upstream tells of does.
 			var f *fault.Error

@@ -40,6 +40,8 @@ type Client struct {
 	sign  func(http.Header)
 	cards cards
 
+	callers *providers.Callers
+
 	mu      sync.Mutex
 	windows map[string]*window // by model; made only for models that the server knows
 }
@@ -59,7 +61,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{up: up, cfg: cfg, deps: deps, sign: providers.Bearer(cfg), windows: map[string]*window{}}
+	c := &Client{up: up, cfg: cfg, deps: deps, sign: providers.Bearer(cfg), callers: providers.NewCallers(cfg, true), windows: map[string]*window{}}
 	c.cards = cards{fetch: c.show, now: deps.Now, known: map[string]*entry{}}
 	return c, nil
 }
@@ -85,7 +87,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		return nil, err
 	}
 	job, err := ollamachat.Encode(conv, call.Model, ollamachat.Options{Provider: c.cfg.Name, NumCtx: numCtx, KeepAlive: c.cfg.KeepAlive,
-		Thinking: about.thinking, Levels: about.levels, Vision: about.vision, Strict: call.Strict})
+		Thinking: about.thinking, Levels: about.levels, Vision: about.vision, Strict: call.Strict, TextTools: c.callers.For(call.Model)})
 	if err != nil {
 		return nil, err
 	}

@@ -22,9 +22,10 @@ const pingLimit = 5 * time.Second
 // Client is one account at a compatible server.
 type Client struct {
 	*providers.Upstream
-	cfg    config.Provider
-	quirks openaichat.Quirks
-	other  *responses.Quirks // the server's other dialect, for what chat completions refuse; nil: it may not have one
+	cfg     config.Provider
+	callers *providers.Callers
+	quirks  openaichat.Quirks
+	other   *responses.Quirks // the server's other dialect, for what chat completions refuse; nil: it may not have one
 }
 
 var _ providers.Provider = (*Client)(nil)
@@ -47,7 +48,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 	}
 	quirks := row.Quirks
 	quirks.Provider = cfg.Name
-	c := &Client{u, cfg, quirks, nil}
+	c := &Client{Upstream: u, cfg: cfg, callers: providers.NewCallers(cfg, row.TextTools || !known), quirks: quirks}
 	if row.Responses && providers.OwnedByOpenAI(u.Base()) {
 		other := responses.OpenAI()
 		other.Provider = cfg.Name
@@ -66,7 +67,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		return c.respond(ctx, conv, call)
 	}
 	quirks := c.quirks
-	quirks.Strict = call.Strict
+	quirks.Strict, quirks.TextTools = call.Strict, c.callers.For(call.Model)
 	job, err := openaichat.Encode(conv, call.Model, quirks)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,8 @@ const (
 // Client is one OpenRouter account.
 type Client struct {
 	*providers.Upstream
-	cfg config.Provider
+	cfg     config.Provider
+	callers *providers.Callers
 }
 
 var _ providers.Provider = (*Client)(nil)
@@ -40,7 +41,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{u, cfg}, nil
+	return &Client{u, cfg, providers.NewCallers(cfg, false)}, nil
 }
 
 // Send carries out one attempt.
@@ -53,7 +54,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		return nil, err
 	}
 	quirks := openaichat.OpenRouter()
-	quirks.Provider, quirks.Strict = c.Name, call.Strict
+	quirks.Provider, quirks.Strict, quirks.TextTools = c.Name, call.Strict, c.callers.For(call.Model)
 	job, err := openaichat.Encode(conv, call.Model, quirks)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ const module = "signalbox"
 var floors = [][]string{
 	{"internal/money", "internal/fault"},
 	{"internal/sse"},
-	{"internal/messages"},
+	{"internal/messages", "internal/textcall"},
 	{"config", "internal/wire", "internal/exchange"},
 	{"internal/wire/*", "internal/pricing", "internal/estimate", "internal/ledger", "internal/auth", "internal/metrics"},
 	{"providers"},
@@ -226,7 +226,7 @@ func (f source) belongings() []string {
 	}
 	door := f.room == "routes" || f.room == "middleware" || f.room == "server"
 	quiet := f.room == "internal/wire" || strings.HasPrefix(f.room, "internal/wire/") || slices.Contains(
-		[]string{"internal/sse", "internal/messages", "internal/money", "internal/fault", "internal/exchange", "internal/pricing", "internal/routing"}, f.room)
+		[]string{"internal/sse", "internal/messages", "internal/textcall", "internal/money", "internal/fault", "internal/exchange", "internal/pricing", "internal/routing"}, f.room)
 	program := strings.HasPrefix(f.room, "cmd/")
 	console := program || f.room == "internal/cli"
 

@@ -17,6 +17,7 @@ type Job struct {
 	asked string // the caller's word for it, echoed in the answer
 
 	engine *wire.Engine
+	answer wire.EngineOptions
 }
 
 // blind stands where an image was that the model cannot see. Ollama itself would put the text [img-0] into the prompt and say
@@ -36,6 +37,8 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	w := writer{JSON: wire.NewJSON(capacity(c)), Job: j}
 	w.request(c)
 	j.body = w.Bytes()
+	j.answer = wire.EngineOptions{Model: j.asked, IDs: p.IDs, CallerName: p.CallerName}
+	j.answer.TextTools(o.TextTools, p, c, &j.notes)
 	if o.Strict {
 		if err := j.notes.Refuse(); err != nil {
 			return nil, err

@@ -27,7 +27,7 @@ func (j *Job) Decode(body []byte) (*messages.Response, error) {
 
 // begin starts an answer.
 func (j *Job) begin() {
-	j.engine = wire.NewEngine(wire.EngineOptions{Model: j.asked, IDs: j.prep.IDs, CallerName: j.prep.CallerName})
+	j.engine = wire.NewEngine(j.answer)
 }
 
 // object reads one object of the answer: the whole of it, or one line. The bytes are of proven grammar. Whatever is missing,

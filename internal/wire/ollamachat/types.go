@@ -23,6 +23,7 @@ type Options struct {
 	Levels    bool       // its thinking has levels (low, medium, high); others refuse the words
 	Vision    Capability // can it see images?
 	Strict    bool       // refuse what would be dropped
+	TextTools wire.TextTools
 }
 
 func (o *Options) provider() string {

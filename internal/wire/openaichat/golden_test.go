@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected sections of testdata/*.txtar")
 
-// A case is a file. Written by hand: request.json (what the agent sent), model and quirks.json (optional), and the answer as
+// A case is a file. Written by hand: request.json (what the agent sent), model, strict, text_tools and quirks.json (optional), and the answer as
 // upstream.sse or upstream.json. Everything else is expected, and written by -update: upstream_request.json,
 // want_events or want_message, notes, or want_error.
 func TestCases(t *testing.T) {
@@ -45,7 +45,7 @@ func TestCases(t *testing.T) {
 			var out []txtar.File
 			for _, f := range ar.Files {
 				switch f.Name {
-				case "model", "strict", "quirks.json", "request.json", "upstream.sse", "upstream.json":
+				case "model", "strict", "text_tools", "quirks.json", "request.json", "upstream.sse", "upstream.json":
 					out = append(out, f)
 					continue
 				}
@@ -88,6 +88,7 @@ func play(t *testing.T, given map[string][]byte) map[string]string {
 		q.Provider = "up"
 	}
 	_, q.Strict = given["strict"]
+	_, q.TextTools.On = given["text_tools"]
 	model := "the-model"
 	if m, ok := given["model"]; ok {
 		model = strings.TrimSpace(string(m))

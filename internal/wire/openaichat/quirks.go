@@ -3,6 +3,8 @@ package openaichat
 import (
 	"crypto/sha256"
 	"strings"
+
+	"signalbox/internal/wire"
 )
 
 // Quirks are the differences between speakers of this dialect, as named values. The zero value is the plain dialect. The
@@ -47,6 +49,8 @@ type Quirks struct {
 
 	// Provider is the configured provider's name, for errors and for the model that is echoed when the caller named none.
 	Provider string `json:"-"`
+	// TextTools looks for tool calls in the text.
+	TextTools wire.TextTools `json:"-"`
 	// Strict refuses what would be dropped.
 	Strict bool `json:"-"`
 }

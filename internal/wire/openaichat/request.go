@@ -56,6 +56,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 	}
 	j := &Job{body: e.j.Bytes(), notes: e.notes, quirks: q, stops: c.StopSequences,
 		opts: wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName}}
+	j.opts.TextTools(q.TextTools, p, c, &j.notes)
 	j.engine = wire.NewEngine(j.opts)
 	return j, nil
 }

@@ -128,10 +128,14 @@ func FuzzDecodeStream(f *testing.F) {
 		}
 	}
 	f.Add([]byte("data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}},{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"n\",\"arguments\":\"{\"}}]}}]}\r\rdata: [DONE]\r\r"), uint32(9))
+	f.Add([]byte("data: {\"choices\":[{\"delta\":{\"content\":\"<tool_call>{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{}}\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"</tool_call>\"},\"finish_reason\":\"stop\"}]}\n\n"), uint32(11))
 	f.Add([]byte("[{\"choices\":1}] [DONE]"), uint32(80)) // once depended on where the first bytes were cut
 	f.Fuzz(func(t *testing.T, raw []byte, seed uint32) {
 		run := func(r io.Reader) string {
 			job := newTestJob(t, true)
+			if seed&1 == 1 {
+				job = textToolsJob(t)
+			}
 			l := &legal{t: t}
 			for ev, err := range job.DecodeStream(r) {
 				if err != nil {
@@ -174,6 +178,26 @@ func newTestJob(t testing.TB, stream bool) *Job {
 		t.Fatal(err)
 	}
 	job, err := Encode(c, "m", OpenRouter())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+// textToolsJob looks for calls in the text.
+func textToolsJob(t testing.TB) *Job {
+	t.Helper()
+	r, err := messages.ParseRequest([]byte(`{"model":"m","max_tokens":9,"stream":true,"tools":[{"name":"f","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"q"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Conversation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := OpenRouter()
+	q.TextTools.On = true
+	job, err := Encode(c, "m", q)
 	if err != nil {
 		t.Fatal(err)
 	}
