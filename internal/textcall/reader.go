@@ -3,6 +3,8 @@ package textcall
 import (
 	"bytes"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Reader reads the text of one answer, piece by piece. It is used by one goroutine.
@@ -57,8 +59,32 @@ func (r *Reader) Feed(text []byte) []Part {
 		}
 	}
 	r.held = append(r.held, text...)
+	if r.o.Only != "" && r.only(false, false) {
+		return r.parts
+	}
 	r.run(false)
 	return r.parts
+}
+
+// only decides about an answer that should be the arguments of one tool. It reports false when it is an answer like any other.
+func (r *Reader) only(end, cut bool) bool {
+	at := space(r.held)
+	if at == len(r.held) && !end {
+		return true
+	}
+	if at < len(r.held) && r.held[at] == '{' && len(r.held) <= maxHeld {
+		if !end {
+			return true
+		}
+		input := jsontext.Value(bytes.TrimSpace(r.held))
+		if t := r.tools[r.o.Only]; t != nil && (cut && !input.IsValid() || input.IsValid() && t.fits(input)) {
+			r.parts = append(r.parts, Part{Call: &Call{Name: t.name, Input: bytes.Clone(input)}})
+			r.held = r.held[:0]
+			return true
+		}
+	}
+	r.o.Only = ""
+	return false
 }
 
 // End says that the answer is whole: what only waited for its end is decided. With cut it was broken off by a limit or a
@@ -67,6 +93,9 @@ func (r *Reader) End(cut bool) []Part {
 	r.parts = r.parts[:0]
 	if r.off {
 		return nil
+	}
+	if r.o.Only != "" {
+		r.only(true, cut)
 	}
 	if cut {
 		if r.open && r.sure && len(r.calls) > 0 {
@@ -158,10 +187,6 @@ func (r *Reader) candidate(end bool) bool {
 		s := scan{tools: r.tools, b: r.held, end: end, bare: !r.o.TaggedOnly && r.prose.bare()}
 		n, v := s.candidate(r.at)
 		r.work += s.seen - r.at
-		if v != no && len(r.calls) == 0 && r.prose.example() {
-			v = no
-			r.prose.blocks++
-		}
 		switch v {
 		case more:
 			return false
@@ -284,8 +309,9 @@ type prose struct {
 	fenced int
 	blocks int // code blocks and examples that were given
 
-	line []byte // this line, its newest part
-	last []byte // the newest line that says something
+	line  []byte // this line, its newest part
+	shown bool   // this line is an example
+	last  []byte // the newest line that says something
 }
 
 const (
@@ -314,7 +340,17 @@ func (p *prose) may(c byte, tagged bool) bool {
 	if p.hidden || p.fence != 0 || p.ticks || p.marks > 0 || p.head && p.said && p.indent > maxIndent {
 		return false
 	}
-	return c == '<' || c == '[' || !tagged && p.bare()
+	if c != '<' && c != '[' && (tagged || !p.bare()) {
+		return false
+	}
+	if !p.example() {
+		return true
+	}
+	if p.head { // what the line before announced; no JSON behind it is a call either
+		p.shown = true
+		p.blocks++
+	}
+	return false
 }
 
 // bare reports whether JSON without a tag may be a call here.
@@ -370,10 +406,10 @@ func (p *prose) newline() {
 		p.fence = 0
 		p.blocks++
 	}
-	if len(bytes.TrimSpace(p.line)) > 0 {
+	if len(bytes.TrimSpace(p.line)) > 0 && !p.shown { // what announced the example may announce another
 		p.line, p.last = p.last[:0], p.line
 	}
-	p.line = p.line[:0]
+	p.line, p.shown = p.line[:0], false
 	p.head, p.indent, p.ticks, p.mark, p.marks, p.info = true, 0, false, 0, 0, false
 }
 

@@ -17,7 +17,8 @@ type Tool struct {
 	Schema jsontext.Value
 }
 
-// Call is a call that was found. Input is a JSON object that fits the tool's schema.
+// Call is a call that was found. Input is a JSON object that fits the tool's schema; with Options.Only, and where the answer was
+// cut, the beginning of one.
 type Call struct {
 	Name  string
 	Input jsontext.Value
@@ -33,6 +34,9 @@ type Part struct {
 type Options struct {
 	// TaggedOnly leaves JSON without a tag alone: the caller asked for an answer that is JSON.
 	TaggedOnly bool
+	// Only names the tool whose arguments the whole answer should be: the server was asked to write nothing else. An answer that
+	// does not fit is read as any other.
+	Only string
 }
 
 // Limits of one answer, so that no upstream can fill our memory or time.

@@ -134,6 +134,57 @@ func TestContractCallsComeWhole(t *testing.T) {
 	}
 }
 
+// A tool that must be called: the server takes the tool's schema as a format, and the answer is its arguments.
+func TestContractForcedTool(t *testing.T) {
+	o := testkit.RealOllama(t)
+	c, _ := client(t, config.Provider{BaseURL: o.URL})
+	status, lines := raw(t, o, `{"model":"agent","stream":false,"think":false,"format":{"type":"object","properties":{"a":{"type":"string","pattern":"^(?!x)a"}}},"messages":[{"role":"user","content":"hi"}]}`)
+	if status == http.StatusOK || !strings.Contains(fmt.Sprint(lines), "invalid JSON schema in format") {
+		t.Errorf("a schema without a grammar is a %d: %v", status, lines)
+	}
+	// The model echo says what it hears; only the grammar makes a call of that.
+	const city = `{"type":"object","properties":{"city":{"type":"string","enum":["Oslo","Rome"]},"days":{"type":"integer","enum":[1,2]}},"required":["city","days"]}`
+	const two = `"tools":[{"name":"get_weather","input_schema":` + city + `},{"name":"stop","input_schema":{"type":"object","properties":{"now":{"type":"boolean"}},"required":["now"]}}],`
+	for name, x := range map[string]struct {
+		tools, choice string
+		calls         []string
+	}{
+		"it must call the tool that is named": {two, `{"type":"tool","name":"get_weather"}`, []string{"get_weather"}},
+		"it must call the one that there is":  {`"tools":[{"name":"get_weather","input_schema":` + city + `}],`, `{"type":"any"}`, []string{"get_weather"}},
+		"it must call one of several":         {two, `{"type":"any","disable_parallel_tool_use":true}`, []string{"get_weather", "stop"}},
+		"it is free where no grammar is made": {`"tools":[{"name":"get_weather","input_schema":{"type":"object","properties":{"city":{"type":"string","pattern":"^(?!x)a"}}}}],`, `{"type":"any"}`, nil},
+	} {
+		for _, stream := range []string{"true", "false"} {
+			t.Run(name+" stream "+stream, func(t *testing.T) {
+				m, reply, err := send(t.Context(), c, call(t, "echo", `{"max_tokens":200,"stream":`+stream+`,`+x.tools+`"tool_choice":`+x.choice+`,"messages":[{"role":"user","content":"How is it in Rome?"}]}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				dropped := reply.Notes.Fields()
+				if reply.NotesFunc != nil {
+					dropped = reply.NotesFunc().Fields()
+				}
+				if x.calls == nil {
+					if !strings.Contains(m.said(), "Rome") || !slices.Contains(dropped, "tool_choice") {
+						t.Errorf("answer is %+v, dropped %v", m, dropped)
+					}
+					return
+				}
+				if len(m.Content) != 1 || !slices.Contains(x.calls, m.Content[0].Name) || m.StopReason != "tool_use" || m.Content[0].ID == "" || len(dropped) != 0 {
+					t.Fatalf("answer is %+v, dropped %v", m, dropped)
+				}
+				var args struct {
+					City string
+					Days int
+				}
+				if err := json.Unmarshal(m.Content[0].Input, &args); err != nil || m.Content[0].Name == "get_weather" && (args.City != "Oslo" && args.City != "Rome" || args.Days < 1 || args.Days > 2) {
+					t.Errorf("the arguments are %s", m.Content[0].Input)
+				}
+			})
+		}
+	}
+}
+
 // The loop that agents live by: a call out, its result back, an answer; streamed, with thinking, twice over so that the
 // second call's id must differ.
 func TestContractToolLoop(t *testing.T) {

@@ -86,12 +86,20 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if err != nil {
 		return nil, err
 	}
-	job, err := ollamachat.Encode(conv, call.Model, ollamachat.Options{Provider: c.cfg.Name, NumCtx: numCtx, KeepAlive: c.cfg.KeepAlive,
-		Thinking: about.thinking, Levels: about.levels, Vision: about.vision, Strict: call.Strict, TextTools: c.callers.For(call.Model)})
+	o := ollamachat.Options{Provider: c.cfg.Name, NumCtx: numCtx, KeepAlive: c.cfg.KeepAlive,
+		Thinking: about.thinking, Levels: about.levels, Vision: about.vision, Strict: call.Strict, TextTools: c.callers.For(call.Model)}
+	job, err := ollamachat.Encode(conv, call.Model, o)
 	if err != nil {
 		return nil, err
 	}
 	reply, err := c.up.Exchange(ctx, "/api/chat", c.sign, job, call)
+	if err != nil && job.Unforced(err) { // refused before the model was asked, so this is the first that costs anything
+		o.NoForce = true
+		if job, err = ollamachat.Encode(conv, call.Model, o); err != nil {
+			return nil, err
+		}
+		reply, err = c.up.Exchange(ctx, "/api/chat", c.sign, job, call)
+	}
 	if err != nil {
 		var f *fault.Error
 		if errors.As(err, &f) && f.Kind == fault.ContextOverflow {

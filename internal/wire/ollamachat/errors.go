@@ -17,6 +17,9 @@ func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
 	switch {
 	case e.Kind == fault.NotFound && strings.Contains(text, "model") && strings.Contains(text, "not found"):
 		e.Message = "model " + quoted(j.model) + " is not pulled; run: ollama pull " + j.model + " (" + e.Message + ")"
+	case strings.Contains(text, "json schema in format"):
+		e.Kind = fault.Invalid // a 500 of the server's, but the schema is the caller's
+		e.Message = "output_config.format: the server can make no grammar of this schema; leave out what is not structure (lookaheads in patterns) (" + e.Message + ")"
 	case e.Kind == fault.UpstreamKey && messages.Valid(body) == nil && messages.View(body).Get("signin_url").Exists():
 		// Not a key of ours: the server is to ask the cloud for this model and is not signed in there.
 		e.Message = "the server is not signed in to Ollama's cloud, where " + quoted(j.model) + " runs; run there: ollama signin"

@@ -16,6 +16,8 @@ type Job struct {
 	model string // the upstream's
 	asked string // the caller's word for it, echoed in the answer
 
+	forced []wire.Tool // one of them must be called, and format says so
+	called bool
 	engine *wire.Engine
 	answer wire.EngineOptions
 }
@@ -34,11 +36,11 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	if j.asked == "" {
 		j.asked = o.provider() + "/" + model
 	}
+	j.force(c)
 	w := writer{JSON: wire.NewJSON(capacity(c)), Job: j}
 	w.request(c)
 	j.body = w.Bytes()
-	j.answer = wire.EngineOptions{Model: j.asked, IDs: p.IDs, CallerName: p.CallerName}
-	j.answer.TextTools(o.TextTools, p, c, &j.notes)
+	j.read(c)
 	if o.Strict {
 		if err := j.notes.Refuse(); err != nil {
 			return nil, err
@@ -98,10 +100,7 @@ func (w writer) request(c *messages.Conversation) {
 	w.Key("shift")
 	w.Bool(false)
 	w.keepAlive()
-	if c.Schema != nil {
-		w.Key("format")
-		w.Raw(c.Schema)
-	}
+	w.format(c)
 	w.options(c)
 	w.tools()
 	w.Key("messages")
@@ -208,16 +207,16 @@ func (w writer) options(c *messages.Conversation) {
 }
 
 // tools writes what is offered. There is no tool_choice: none offers no tools, tool offers that one alone, and that it must
-// be called is what gets lost.
+// be called is said by format, or lost.
 func (w writer) tools() {
 	choice := w.prep.Choice
 	if len(w.prep.Tools) == 0 || choice.Type == "none" {
 		return
 	}
-	if choice.Type == "any" || choice.Type == "tool" {
+	if len(w.forced) == 0 && (choice.Type == "any" || choice.Type == "tool") {
 		w.notes.Drop("tool_choice")
 	}
-	if choice.NoParallel {
+	if choice.NoParallel && len(w.forced) == 0 {
 		w.notes.Drop("tool_choice.disable_parallel_tool_use")
 	}
 	w.Key("tools")

@@ -66,6 +66,9 @@ func (j *Job) object(b []byte) error {
 	if done {
 		j.usage(prompt, output)
 		j.engine.Finish(stopReason(reason.Value()), "")
+		if len(j.forced) > 0 && !j.called {
+			j.notes.Drop("tool_choice") // the server let the model say something else
+		}
 	}
 	return nil
 }

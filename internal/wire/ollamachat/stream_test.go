@@ -11,11 +11,20 @@ import (
 
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire"
 )
 
-func job(t testing.TB, stream bool) *Job {
+func job(t testing.TB, stream bool) *Job { return jobOf(t, stream, 0) }
+
+// jobOf makes a job that reads its answer as it comes, that looks for calls in the text, or that forced one tool or one of two.
+func jobOf(t testing.TB, stream bool, kind uint8) *Job {
 	t.Helper()
-	j, err := Encode(conversation(t, fmt.Appendf(nil, `{"max_tokens":9,"stream":%t,"tools":[{"name":"a"}],"messages":[{"role":"user","content":"Hi"}]}`, stream)), "m", Options{})
+	choice := [...]string{"", "", `,{"name":"b"}],"tool_choice":{"type":"tool","name":"a"`, `,{"name":"b"}],"tool_choice":{"type":"any"`}[kind%4]
+	if choice == "" {
+		choice = `],"tool_choice":{"type":"auto"`
+	}
+	j, err := Encode(conversation(t, fmt.Appendf(nil, `{"max_tokens":9,"stream":%t,"tools":[{"name":"a"}%s},"messages":[{"role":"user","content":"Hi"}]}`, stream, choice)), "m",
+		Options{TextTools: wire.TextTools{On: kind%4 == 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,10 +32,10 @@ func job(t testing.TB, stream bool) *Job {
 }
 
 // told decodes a stream and gives its events as text, the way it ended last.
-func decoded(t testing.TB, up io.Reader) string {
+func decoded(t testing.TB, up io.Reader, kind uint8) string {
 	t.Helper()
 	var sb strings.Builder
-	for ev, err := range job(t, true).DecodeStream(up) {
+	for ev, err := range jobOf(t, true, kind).DecodeStream(up) {
 		if err != nil {
 			var f *fault.Error
 			if !errors.As(err, &f) {
@@ -48,10 +57,14 @@ func FuzzDecodeStream(f *testing.F) {
 	f.Add([]byte(`{"message":{"tool_calls":[{"function":{"name":"a","arguments":"{"}}]}}`+"\n"+`{"done":true,"done_reason":"length"}`), uint8(1))
 	f.Add([]byte("{\n\"message\": {\"content\": \"a\"},\n\"done\": true}"), uint8(2))
 	f.Add([]byte(`{"error":"boom"}`), uint8(1))
+	f.Add([]byte(`{"message":{"content":"{\"x\":"}}`+"\n"+`{"message":{"content":"1}"},"done":true}`), uint8(40))
+	f.Add([]byte(`{"message":{"content":"{\"name\":\"b\",\"argu"}}`+"\n"+`{"message":{"content":"ments\":{}}"},"done":true}`), uint8(60))
+	f.Add([]byte(`{"message":{"content":"<tool_call>{\"name\":\"a\""}}`+"\n"+`{"message":{"content":",\"arguments\":{}}"},"done":true}`), uint8(20))
 	f.Fuzz(func(t *testing.T, data []byte, cut uint8) {
-		whole := string(anonymous([]byte(decoded(t, bytes.NewReader(data)))))
-		legal(t, job(t, true), bytes.NewReader(data))
-		split := string(anonymous([]byte(decoded(t, &pieces{data, int(cut)%17 + 1}))))
+		kind := cut / 17
+		whole := string(anonymous([]byte(decoded(t, bytes.NewReader(data), kind))))
+		legal(t, jobOf(t, true, kind), bytes.NewReader(data))
+		split := string(anonymous([]byte(decoded(t, &pieces{data, int(cut)%17 + 1}, kind))))
 		if whole != split {
 			t.Fatalf("the events depend on the split:\n%s\nand in pieces of %d:\n%s", whole, int(cut)%17+1, split)
 		}

@@ -24,6 +24,7 @@ type Options struct {
 	Vision    Capability // can it see images?
 	Strict    bool       // refuse what would be dropped
 	TextTools wire.TextTools
+	NoForce   bool // a tool that must be called is only offered
 }
 
 func (o *Options) provider() string {
