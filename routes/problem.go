@@ -28,7 +28,7 @@ var table = map[fault.Kind]row{
 	fault.TooLarge:        {http.StatusRequestEntityTooLarge, "request_too_large", false},
 	fault.MediaType:       {http.StatusUnsupportedMediaType, "invalid_request_error", false},
 	fault.Method:          {http.StatusMethodNotAllowed, "invalid_request_error", false},
-	fault.Conflict:        {http.StatusConflict, "conflict_error", true},
+	fault.Conflict:        {http.StatusConflict, "invalid_request_error", true},
 	fault.BodyTimeout:     {http.StatusRequestTimeout, "timeout_error", true},
 	fault.Authentication:  {http.StatusUnauthorized, "authentication_error", true},
 	fault.Billing:         {http.StatusPaymentRequired, "billing_error", false},

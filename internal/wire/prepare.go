@@ -135,6 +135,7 @@ func Prepare(c *messages.Conversation, r Rules) (*Prepared, error) {
 			return nil, err
 		}
 	}
+	p.unanswered(len(p.held) > 0)
 	p.flushSystem()
 	if len(p.out.Turns) == 0 {
 		return nil, fault.New(fault.Invalid, "messages: nothing is left to send; all messages are empty")
@@ -156,6 +157,7 @@ type preparer struct {
 	out    *Prepared
 	calls  map[string]string // call id as the caller wrote it -> tool name
 	open   map[string]bool   // calls of the last assistant turn that no result answered yet
+	order  []string          // the ids of that turn's calls, in their order
 	loaded map[string]bool   // tools that a tool_reference named
 	asIs   map[string]bool   // minted call ids that go up as they are
 	held   []Part            // a system message that must wait until the results have been given
@@ -226,6 +228,9 @@ func (p *preparer) message(i int, m *messages.Message) error {
 	case messages.RoleSystem:
 		return p.systemMessage(path, m)
 	case messages.RoleAssistant:
+		if len(p.held) > 0 {
+			p.unanswered(true)
+		}
 		p.flushSystem()
 		return p.assistant(path, m)
 	}
@@ -278,7 +283,8 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 	n := len(p.out.Turns)
 	goesOn := len(p.open) > 0 && p.out.Turns[n-1].Role == messages.RoleAssistant
 	if !goesOn {
-		p.open = nil
+		p.unanswered(false)
+		p.open, p.order = nil, p.order[:0]
 	}
 	var had [3]int
 	for k := range m.Content {
@@ -303,6 +309,7 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 				return fault.New(fault.Invalid, "%s.id: two tool_use blocks of one message have the id %q", path.at(k), b.ID)
 			}
 			p.calls[b.ID], p.open[b.ID] = b.Name, true
+			p.order = append(p.order, b.ID)
 			input := b.Input
 			if input == nil {
 				input = jsontext.Value("{}")
@@ -341,6 +348,28 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 		p.out.Turns = append(p.out.Turns, t)
 	}
 	return nil
+}
+
+// unanswered answers the calls that the conversation went on without: every call must be answered, or the upstream refuses all of
+// it. Calls that nothing follows are left as they are; followed says that something does which is no turn yet.
+func (p *preparer) unanswered(followed bool) {
+	n := len(p.out.Turns)
+	if len(p.open) == 0 || n == 0 || !followed && p.out.Turns[n-1].Role == messages.RoleAssistant {
+		return
+	}
+	t := Turn{Role: messages.RoleUser}
+	for _, id := range p.order {
+		if p.open[id] {
+			r := Result{ID: p.upID(id), Name: p.name(p.calls[id]), IsError: true, Text: messages.Quote("this call was not answered")}
+			if !p.rules.ErrorMember {
+				r.Text = messages.Quote("Error: this call was not answered")
+			}
+			t.Results = append(t.Results, r)
+		}
+	}
+	p.open = nil
+	p.out.Notes.Approximate("tool_result")
+	p.userTurn(t)
 }
 
 // order notes what has come to the turn's lists since it was last asked; had is how long they were then.

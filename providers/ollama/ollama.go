@@ -93,8 +93,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		return nil, err
 	}
 	reply, err := c.up.Exchange(ctx, "/api/chat", c.sign, job, call)
-	if err != nil && job.Unforced(err) { // refused before the model was asked, so this is the first that costs anything
-		o.NoForce = true
+	for err != nil && job.Without(err, &o) { // refused before the model was asked, so the last is the only one that costs anything
 		if job, err = ollamachat.Encode(conv, call.Model, o); err != nil {
 			return nil, err
 		}

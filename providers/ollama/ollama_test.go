@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -272,5 +273,49 @@ func TestBadBaseURL(t *testing.T) {
 	var f *fault.Error
 	if !errors.As(err, &f) || !strings.Contains(f.Message, "providers.lab.base_url") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSendsWithoutWhatTheServerRefuses: what a server says it cannot do beside the question is left out, once, and noted.
+func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
+	const ask = `{"max_tokens":9,"thinking":{"type":"adaptive"},"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},"messages":[{"role":"user","content":"Hi"}]}`
+	for name, x := range map[string]struct {
+		refusals []string
+		dropped  string
+		status   int
+		chats    int
+		fails    bool
+	}{
+		"it thinks no more":       {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 400, dropped: "thinking", chats: 2},
+		"it forces no more":       {refusals: []string{`{"error":"invalid JSON schema in format"}`}, status: 500, dropped: "tool_choice", chats: 2},
+		"it leaves both out":      {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"invalid JSON schema in format"}`}, status: 400, dropped: "thinking tool_choice", chats: 3},
+		"it asks only once more":  {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"\"m\" does not support thinking"}`}, status: 400, chats: 2, fails: true},
+		"it gives up on all else": {refusals: []string{`{"error":"\"m\" does not support tools"}`}, status: 400, chats: 1, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			n := 0
+			s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+				if n++; n <= len(x.refusals) {
+					w.WriteHeader(x.status)
+					_, _ = io.WriteString(w, x.refusals[n-1])
+					return
+				}
+				_, _ = io.WriteString(w, ok)
+			}
+			c, _ := client(t, config.Provider{BaseURL: s.URL})
+			_, reply, err := send(t.Context(), c, call(t, "m", ask))
+			if n != x.chats || (err != nil) != x.fails {
+				t.Fatalf("%d chats, error %v", n, err)
+			}
+			if err == nil {
+				got := reply.Notes.Fields()
+				for _, field := range strings.Fields(x.dropped) {
+					if !slices.Contains(got, field) {
+						t.Errorf("dropped: %v, want %s", got, x.dropped)
+					}
+				}
+			}
+		})
 	}
 }

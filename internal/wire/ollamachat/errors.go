@@ -1,6 +1,7 @@
 package ollamachat
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -25,6 +26,26 @@ func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
 		e.Message = "the server is not signed in to Ollama's cloud, where " + quoted(j.model) + " runs; run there: ollama signin"
 	}
 	return e
+}
+
+// Without reports whether an error says that the server does not know how to do what was asked beside the question, before it did
+// anything: o is then changed so that the same request goes without. Each change is made once.
+func (j *Job) Without(err error, o *Options) bool {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+		return false
+	}
+	switch text := strings.ToLower(f.Message); {
+	case len(j.forced) > 0 && !o.NoForce && strings.Contains(text, "json schema in format"):
+		o.NoForce = true
+	case o.Thinking != No && strings.Contains(text, "does not support thinking"):
+		o.Thinking = No
+	case o.Levels && strings.Contains(text, "think value"):
+		o.Levels = false
+	default:
+		return false
+	}
+	return true
 }
 
 // failure reads an error that came inside an answer whose status said that all was well.

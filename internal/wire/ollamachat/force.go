@@ -1,10 +1,6 @@
 package ollamachat
 
 import (
-	"errors"
-	"strings"
-
-	"signalbox/internal/fault"
 	"signalbox/internal/messages"
 	"signalbox/internal/textcall"
 	"signalbox/internal/wire"
@@ -33,13 +29,6 @@ func (j *Job) force(c *messages.Conversation) {
 	if c.Schema != nil {
 		j.notes.Drop("output_config.format") // the call is the answer
 	}
-}
-
-// Unforced reports whether an error says that the server could make no grammar of what had to be called: Options.NoForce then
-// sends the same request without.
-func (j *Job) Unforced(err error) bool {
-	var f *fault.Error
-	return len(j.forced) > 0 && errors.As(err, &f) && f.Kind == fault.Invalid && strings.Contains(f.Message, "JSON schema in format")
 }
 
 // format writes what the answer has to be.
