@@ -124,7 +124,7 @@ func TestPrepareTurns(t *testing.T) {
 		"M2 it waits for results in two messages": {messages: calls + `,{"role":"user","content":[{"type":"tool_result","tool_use_id":"b"}]},{"role":"system","content":"s"},{"role":"user","content":[{"type":"tool_result","tool_use_id":"a"}]},{"role":"assistant","content":"x"}`, rules: Rules{SystemInPlace: true},
 			want: went + "user: result(b g \"\") result(a f \"\")\nsystem: \"s\"\nassistant: \"x\"\n"},
 		"M2 it does not lose one behind calls without results": {messages: calls + `,{"role":"system","content":"s"}`,
-			want: went + "user: \"s\"\n"},
+			want: went + "user: result(a f \"Error: this call was not answered\" error) result(b g \"Error: this call was not answered\" error) \"s\"\napproximated tool_result\n"},
 		"M2 it drops an empty one": {messages: `{"role":"user","content":"a"},{"role":"system","content":""}`, want: "user: \"a\"\n"},
 
 		"M3 it removes the billing line":              {system: `[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1; cch=abc;"},{"type":"text","text":"s"}]`, messages: `{"role":"user","content":"a"}`, want: "first: \"s\"\nuser: \"a\"\n"},
