@@ -143,6 +143,7 @@ type server struct {
 	*httptest.Server
 	show func(w http.ResponseWriter, model string)
 	chat func(w http.ResponseWriter, r *http.Request, body []byte)
+	ps   string // the answer of /api/ps
 
 	mu      sync.Mutex
 	shows   int
@@ -181,6 +182,8 @@ func serve(t *testing.T) *server {
 				return
 			}
 			s.chat(w, r, body)
+		case "/api/ps":
+			_, _ = io.WriteString(w, s.ps)
 		case "/api/version":
 			_, _ = io.WriteString(w, `{"version":"0.17.4"}`)
 		case "/api/tags":

@@ -30,6 +30,7 @@ const (
 	showLimit = 6 * time.Second // longer than the connect limit, which says more
 	listLimit = 10 * time.Second
 	pingLimit = 2 * time.Second
+	psLimit   = 2 * time.Second
 )
 
 // Client is one Ollama server. It is safe for concurrent use.

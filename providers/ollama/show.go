@@ -20,6 +20,7 @@ import (
 type card struct {
 	known            bool
 	limit            int // the most tokens that the model's window can have; 0 when unknown
+	loaded           int // the window that the model is loaded with; 0 when it is not, or nobody asked
 	thinking, vision ollamachat.Capability
 	levels           bool
 }
@@ -116,7 +117,29 @@ func (c *Client) show(ctx context.Context, model string) (card, error) {
 	if err != nil {
 		return card{}, err
 	}
-	return readCard(body)
+	about, err := readCard(body)
+	if err == nil && !c.hasWindow(model) {
+		about.loaded = c.loaded(ctx, model)
+	}
+	return about, err
+}
+
+// loaded is the window that a model is loaded with now, in tokens; 0 when it is not loaded or the server does not say.
+func (c *Client) loaded(ctx context.Context, model string) int {
+	body, err := c.up.Get(ctx, "/api/ps", c.sign, psLimit)
+	if err != nil || messages.Valid(body) != nil {
+		return 0 // the window then begins as for a model that is not loaded
+	}
+	size := 0
+	messages.View(body).Get("models").ForEach(func(_, m gjson.Result) bool {
+		if canonical(m.Get("model").String()) == canonical(model) || canonical(m.Get("name").String()) == canonical(model) {
+			if n, ok := messages.Count(m.Get("context_length")); ok && n < 1<<30 {
+				size = int(n)
+			}
+		}
+		return size == 0
+	})
+	return size
 }
 
 // readCard reads an answer of /api/show. What is missing stays unknown.

@@ -8,6 +8,7 @@ import (
 
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire"
 	"signalbox/internal/wire/ollamachat"
 	"signalbox/providers"
 )
@@ -21,6 +22,7 @@ const (
 	maxDensity   = 1.0
 	imageTokens  = 1000
 	enoughToTell = 2000 // bytes; below them a template's own words weigh too much
+	smallWindow  = 1024 // tokens; no server cuts to less
 )
 
 // window is the num_ctx of one model: one value for every request, since a changed value makes the server load the model
@@ -49,7 +51,8 @@ func (c *Client) window(model string, about card) *window {
 		}
 		return w
 	}
-	w := &window{model: model, log: c.deps.Log, fixed: c.cfg.NumCtx > 0, size: startWindow, density: startDensity}
+	// A model that is loaded with a larger window keeps it: a smaller one would only load it again, and again when a prompt grows.
+	w := &window{model: model, log: c.deps.Log, fixed: c.cfg.NumCtx > 0, size: max(startWindow, about.loaded), density: startDensity}
 	if w.fixed {
 		w.size = int(c.cfg.NumCtx)
 	}
@@ -58,6 +61,12 @@ func (c *Client) window(model string, about card) *window {
 		c.windows[name] = w
 	}
 	return w
+}
+
+func (c *Client) hasWindow(model string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.windows[canonical(model)] != nil
 }
 
 // most is the largest window that a model may get; 0 when nobody knows.
@@ -138,6 +147,7 @@ func (w *window) watch(reply *providers.Reply, c *messages.Conversation, size ol
 	if size.Bytes < enoughToTell || size.Images > 0 {
 		return
 	}
+	w.confess(reply, c)
 	inner := reply.CloseFunc
 	var once sync.Once
 	reply.CloseFunc = func() (err error) {
@@ -151,6 +161,42 @@ func (w *window) watch(reply *providers.Reply, c *messages.Conversation, size ol
 		})
 		return err
 	}
+}
+
+// confess says so when the server has cut the prompt in spite of truncate: false, as servers do that are older than the word. The
+// answer has been given by then; that it stands on a part of the conversation is noted.
+func (w *window) confess(reply *providers.Reply, c *messages.Conversation) {
+	said := reply.NotesFunc
+	var once sync.Once
+	reply.NotesFunc = func() wire.Notes {
+		notes := reply.Notes
+		if said != nil {
+			notes = said()
+		}
+		if u := reply.Usage(); u.Known && w.cut(c, u.Prompt()) {
+			notes.Drop("messages")
+			once.Do(func() {
+				if w.log != nil {
+					w.log.WithFields(logrus.Fields{"model": w.model, "prompt_tokens": u.Prompt()}).
+						Warn("ollama: the server cut the prompt though it was told not to; a newer one answers with an error instead")
+				}
+			})
+		}
+		return notes
+	}
+	if reply.Body != nil {
+		reply.Notes = reply.NotesFunc()
+	}
+}
+
+// cut reports whether a model certainly read less than the prompt: the template gives it every message, it has counted fewer
+// tokens than their words have, and enough to have filled a small window (a server that leaves out what it had in its cache counts
+// few).
+func (w *window) cut(c *messages.Conversation, prompt int64) bool {
+	w.mu.Lock()
+	whole := w.whole
+	w.mu.Unlock()
+	return whole && prompt >= smallWindow && prompt < ollamachat.Floor(c, false)
 }
 
 func (w *window) learn(c *messages.Conversation, size ollamachat.Size, prompt int64) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,5 +169,83 @@ func TestRefusesAHistoryOnceTheTemplateIsKnown(t *testing.T) {
 				t.Errorf("refused: %t (%v), want %t", refused, err, c.refused)
 			}
 		})
+	}
+}
+
+// TestLoadedWindow: a model that the server holds with a larger window keeps it.
+func TestLoadedWindow(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  config.Provider
+		ps   string
+		want int
+	}{
+		"it keeps a larger one":                     {ps: `{"models":[{"name":"other:latest","context_length":5},{"name":"m:latest","model":"m:latest","context_length":65536}]}`, want: 65536},
+		"it begins as ever above a smaller one":     {ps: `{"models":[{"name":"m:latest","context_length":4096}]}`, want: 32768},
+		"it keeps no more than max_num_ctx":         {cfg: config.Provider{MaxNumCtx: 40_000}, ps: `{"models":[{"name":"m:latest","context_length":65536}]}`, want: 40_000},
+		"it takes a number that is set as it is":    {cfg: config.Provider{NumCtx: 8192}, ps: `{"models":[{"name":"m:latest","context_length":65536}]}`, want: 8192},
+		"it believes no window beyond the model's":  {ps: `{"models":[{"name":"m:latest","context_length":999999999}]}`, want: 131072},
+		"it goes on when the server does not say":   {ps: `nonsense`, want: 32768},
+		"it goes on when the model is not loaded":   {ps: `{"models":[]}`, want: 32768},
+		"it goes on when an old server has no size": {ps: `{"models":[{"name":"m:latest"}]}`, want: 32768},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			s.show, s.ps = limited(131072), c.ps
+			c.cfg.BaseURL = s.URL
+			p, _ := client(t, c.cfg)
+			for i := range 2 {
+				if _, _, err := send(t.Context(), p, call(t, "m", prompt(5))); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.sent(t, i).Options.NumCtx; got != c.want {
+					t.Errorf("num_ctx is %d, want %d", got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestServerCutsAllTheSame: a server that is older than truncate: false drops messages in silence; its count of the prompt
+// tells, and the answer's notes say so.
+func TestServerCutsAllTheSame(t *testing.T) {
+	turn := func(words int) string {
+		return `{"role":"user","content":"` + strings.Repeat("word ", words) + `"},{"role":"assistant","content":"ok"},`
+	}
+	ask := func(stream bool, turns string) string {
+		return fmt.Sprintf(`{"max_tokens":9,"stream":%t,"messages":[%s{"role":"user","content":"Go on."}]}`, stream, turns)
+	}
+	s := serve(t)
+	s.show = limited(131072)
+	counted := 0
+	s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		fmt.Fprintf(w, `{"message":{"role":"assistant","content":"ok"},"done":true,"done_reason":"stop","prompt_eval_count":%d,"eval_count":1}`+"\n", counted)
+	}
+	c, log := client(t, config.Provider{BaseURL: s.URL})
+	for i, x := range []struct {
+		stream         bool
+		words, counted int
+		cut            bool
+	}{
+		{false, 3000, 3100, false}, // all of it: the template gives every message to the model
+		{false, 5000, 4096, true},
+		{true, 5000, 4096, true},
+		{false, 5000, 5100, false},
+		{true, 5000, 12, false}, // what was new to its cache alone
+	} {
+		counted = x.counted
+		_, reply, err := send(t.Context(), c, call(t, "m", ask(x.stream, turn(x.words))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := reply.Notes
+		if x.stream {
+			notes = reply.NotesFunc()
+		}
+		if got := slices.Contains(notes.Fields(), "messages"); got != x.cut {
+			t.Errorf("answer %d: notes are %v", i, notes)
+		}
+	}
+	if n := len(log.AllEntries()); n != 2 {
+		t.Errorf("%d warnings, want 2", n)
 	}
 }
