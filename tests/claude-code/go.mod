@@ -1,0 +1,3 @@
+module signalbox/tests/claude-code
+
+go 1.26.0
