@@ -18,6 +18,7 @@ import (
 	"signalbox/config"
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire"
 	dialect "signalbox/internal/wire/gemini"
 	"signalbox/providers"
 )
@@ -60,7 +61,8 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if err != nil {
 		return nil, err
 	}
-	job, err := dialect.Encode(conv, call.Model, dialect.Options{Provider: c.Name, Strict: call.Strict})
+	o := dialect.Options{Provider: c.Name, Strict: call.Strict}
+	job, err := dialect.Encode(conv, call.Model, o)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,16 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if call.Request.Stream() {
 		method = ":streamGenerateContent?alt=sse"
 	}
-	return c.Exchange(ctx, c.prefix+resource(call.Model)+method, c.sign, job, call)
+	path := c.prefix + resource(call.Model) + method
+	reply, err := c.Exchange(ctx, path, c.sign, job, call)
+	if !wire.StateRefused(err) {
+		return reply, err
+	}
+	o.NoState = true
+	if job, err = dialect.Encode(conv, call.Model, o); err != nil {
+		return nil, err
+	}
+	return c.Exchange(ctx, path, c.sign, job, call)
 }
 
 // resource is the path of a model. Google's own lists write the name with its collection in front.

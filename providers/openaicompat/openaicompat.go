@@ -83,6 +83,14 @@ func (c *Client) respond(ctx context.Context, conv *messages.Conversation, call 
 	if err != nil {
 		return nil, err
 	}
+	reply, err := c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
+	if !wire.StateRefused(err) {
+		return reply, err
+	}
+	quirks.NoState = true
+	if job, err = responses.Encode(conv, call.Model, quirks); err != nil {
+		return nil, err
+	}
 	return c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
 }
 

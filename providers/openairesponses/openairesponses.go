@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"signalbox/config"
+	"signalbox/internal/wire"
 	"signalbox/internal/wire/responses"
 	"signalbox/providers"
 )
@@ -48,6 +49,14 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	quirks.Strict = call.Strict
 	job, err := responses.Encode(conv, call.Model, quirks)
 	if err != nil {
+		return nil, err
+	}
+	reply, err := c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
+	if !wire.StateRefused(err) {
+		return reply, err
+	}
+	quirks.NoState = true
+	if job, err = responses.Encode(conv, call.Model, quirks); err != nil {
 		return nil, err
 	}
 	return c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)

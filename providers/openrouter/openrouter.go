@@ -16,6 +16,7 @@ import (
 	"signalbox/config"
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
+	"signalbox/internal/wire"
 	"signalbox/internal/wire/openaichat"
 	"signalbox/providers"
 )
@@ -57,6 +58,14 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	quirks.Provider, quirks.Strict, quirks.TextTools = c.Name, call.Strict, c.callers.For(call.Model)
 	job, err := openaichat.Encode(conv, call.Model, quirks)
 	if err != nil {
+		return nil, err
+	}
+	reply, err := c.Exchange(ctx, "/chat/completions", c.sign, job, call)
+	if !wire.StateRefused(err) {
+		return reply, err
+	}
+	quirks.NoState = true
+	if job, err = openaichat.Encode(conv, call.Model, quirks); err != nil {
 		return nil, err
 	}
 	return c.Exchange(ctx, "/chat/completions", c.sign, job, call)

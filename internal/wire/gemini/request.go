@@ -19,6 +19,7 @@ const noState = "skip_thought_signature_validator"
 // Options is what the dialect must be told.
 type Options struct {
 	Provider string // name in errors
+	NoState  bool   // thought signatures of earlier turns stay at home: Gemini has refused them
 	Strict   bool   // refuse what would be dropped
 }
 
@@ -39,7 +40,7 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{c: c, p: p, model: model, notes: p.Notes, numbered: map[string]bool{}}
+	e := &encoder{c: c, p: p, model: model, notes: p.Notes, noState: o.NoState, numbered: map[string]bool{}}
 	e.major, _, _ = version(model)
 	e.j = wire.NewJSON(e.size())
 	if err := e.request(); err != nil {
@@ -88,6 +89,7 @@ type encoder struct {
 	model    string
 	major    int // generation of the model, 0 when its name does not say
 	notes    wire.Notes
+	noState  bool
 	numbered map[string]bool // calls whose id is Gemini's own and goes back
 	role     string          // of the content that is open
 }
@@ -368,6 +370,11 @@ func (e *encoder) pieces(t *wire.Turn) (pieces []piece, ids bool) {
 			s, ok := unpack(b.Signature)
 			if !ok {
 				continue // another provider's, or none: it stays at home
+			}
+			if e.noState {
+				e.notes.Drop("thinking")
+				ids = ids || s.ids
+				continue
 			}
 			ids = ids || s.ids
 			switch s.on {

@@ -253,7 +253,9 @@ func (e *encoder) reasoningBack(t *wire.Turn) {
 	case "reasoning_details":
 		var list []byte
 		for i := range t.Thinking {
-			if inside := unpack(t.Thinking[i].Signature); inside != nil {
+			if inside := unpack(t.Thinking[i].Signature); inside != nil && e.q.NoState {
+				e.notes.Drop("thinking")
+			} else if inside != nil {
 				if list != nil {
 					list = append(list, ',')
 				}

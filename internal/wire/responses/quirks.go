@@ -14,6 +14,8 @@ type Quirks struct {
 	// Provider is the configured provider's name: for errors, for the model that is echoed when the caller named none, and as
 	// the owner of the state that is carried.
 	Provider string
+	// NoState leaves reasoning items of earlier turns at home: the upstream has refused them.
+	NoState bool
 	// Strict refuses what would be dropped.
 	Strict bool
 }

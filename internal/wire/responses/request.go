@@ -209,7 +209,11 @@ func (e *encoder) assistant(t *wire.Turn) {
 	for i := 0; i < len(t.Order); i++ {
 		at := t.Order[i]
 		if at.Kind == wire.ThinkingItem {
-			if item := e.q.unpack(t.Thinking[at.N].Signature); item != nil {
+			switch item := e.q.unpack(t.Thinking[at.N].Signature); {
+			case item == nil:
+			case e.q.NoState:
+				e.notes.Drop("thinking")
+			default:
 				led = append(led, item)
 			}
 			continue
