@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
@@ -37,12 +38,15 @@ type Conversation struct {
 	TopK          string
 	UserID        string   // metadata.user_id
 	Others        []string // names of further top-level members that are present and not null, in their order
+	Unread        []string // members deeper down that nobody here reads, such as document.citations; each once, at most 64
 }
 
 // Message is one turn.
 type Message struct {
 	Role    string
 	Content []Block // a plain string is one text block
+
+	config jsontext.Value // output_config: of a system message since the beta per-turn-control-2026-07-01
 }
 
 // Block is one content block. Known fields are typed; Raw is the block as it was written, so unknown ones still travel.
@@ -84,6 +88,7 @@ type Tool struct {
 	Schema      jsontext.Value // input_schema, nil when absent
 	Deferred    bool           // defer_loading
 	Cache       jsontext.Value
+	Unread      []string // names of further members that are present and say something
 	Raw         jsontext.Value
 }
 
@@ -120,6 +125,14 @@ func decodeConversation(r *Request) (*Conversation, error) {
 			}
 		}
 	}
+	c.format(r)
+	for i := range c.Messages {
+		// Claude Code repeats the effort of the whole request at its messages. Where it is another, only Anthropic knows how far that
+		// one reaches.
+		if raw := c.Messages[i].config; raw != nil && !c.repeats(raw) {
+			c.unread("messages", "output_config", view(raw))
+		}
+	}
 	if c.ToolChoice.Type == "tool" {
 		found := false
 		for i := range c.Tools {
@@ -143,42 +156,35 @@ func (c *Conversation) read(m member, raw []byte) (err error) {
 	}
 	switch name {
 	case "model", "max_tokens", "stream", "cache_control":
+	case "output_format":
 	case "system":
-		d := decoder{walker: walker{b: raw}}
+		d := decoder{walker: walker{b: raw}, conv: c}
 		c.System, err = d.content("system", true)
 	case "messages":
-		d := decoder{walker: walker{b: raw}}
+		d := decoder{walker: walker{b: raw}, conv: c}
 		c.Messages, err = d.messages(m.elems)
 	case "tools":
 		d := decoder{walker: walker{b: raw}}
 		c.Tools, err = d.tools(m.elems)
 	case "tool_choice":
-		c.ToolChoice, err = decodeToolChoice(v)
+		c.ToolChoice, err = c.toolChoice(v)
 	case "thinking":
-		if !v.IsObject() {
-			return invalid(name, "must be an object such as {\"type\":\"enabled\",\"budget_tokens\":2048}")
-		}
-		c.Thinking = Thinking{Type: v.Get("type").Str, Display: v.Get("display").Str}
-		if c.Thinking.Type == "" {
-			return invalid("thinking.type", "must be enabled, adaptive or disabled")
-		}
-		if b := v.Get("budget_tokens"); b.Exists() && b.Type != gjson.Null {
-			if c.Thinking.Budget, err = integer(b, "thinking.budget_tokens"); err != nil {
-				return err
-			}
-		}
+		c.Thinking, err = c.thinking(v)
 	case "output_config":
 		if !v.IsObject() {
 			return invalid(name, "must be an object")
 		}
-		c.Effort = v.Get("effort").Str
-		if f := v.Get("format"); f.IsObject() {
-			c.Schema = rawOf(f.Get("schema"))
-		}
-	case "output_format":
-		if v.IsObject() && c.Schema == nil {
-			c.Schema = rawOf(v.Get("schema"))
-		}
+		v.ForEach(func(k, f gjson.Result) bool {
+			switch {
+			case k.Str == "effort" && f.Type != gjson.Null:
+				if c.Effort = f.Str; f.Type != gjson.String {
+					err = invalid("output_config.effort", "must be a string such as medium")
+				}
+			case k.Str != "format":
+				c.unread(name, k.Str, f.Raw)
+			}
+			return true
+		})
 	case "stop_sequences":
 		if !v.IsArray() {
 			return invalid(name, "must be an array of strings")
@@ -247,8 +253,10 @@ const maxNesting = 8
 // decoder reads the members that hold the conversation, in one forward pass. It allocates nothing but what it returns.
 type decoder struct {
 	walker
+	conv  *Conversation
 	path  []step  // where it is, spelled out only when something is wrong
 	stack []Block // blocks of contents that are still open
+	odd   []odd   // members that nobody reads, of blocks that are still open
 	depth int     // of contents in one another
 }
 
@@ -299,14 +307,17 @@ func (d *decoder) message(m *Message) error {
 	}
 	found, wrong := false, error(nil)
 	for d.enter(); d.next('}'); {
-		switch string(d.key()) {
+		key := d.key()
+		switch string(key) {
 		case "role":
 			m.Role = wordOf(d.skip())
 		case "content":
 			found = true
 			m.Content, wrong = d.content("content", false)
+		case "output_config":
+			m.config = d.skip()
 		default:
-			d.skip()
+			d.conv.unread("messages", string(key), view(d.skip()))
 		}
 	}
 	switch m.Role {
@@ -376,17 +387,20 @@ func (d *decoder) block() (b Block, err error) {
 	}
 	start, source := d.i, -1
 	content, read := -1, false
+	odds := len(d.odd)
 	for d.enter(); d.next('}'); {
 		key := d.key()
 		if d.peek() == 'n' {
 			d.skip()
 			continue
 		}
+		at := d.i
 		switch string(key) {
 		case "type":
 			if raw := d.skip(); raw[0] == '"' {
 				b.Type = stringOf(raw)
 			}
+			continue
 		case "text":
 			b.Text = literal(d.skip())
 		case "thinking":
@@ -425,6 +439,9 @@ func (d *decoder) block() (b Block, err error) {
 		default:
 			d.skip()
 		}
+		if !carries(b.Type, key) { // or the type comes later: asked again at the end
+			d.odd = append(d.odd, odd{key, d.b[at:d.i]})
+		}
 	}
 	end := d.i
 	b.Raw = d.b[start:end:end]
@@ -438,6 +455,12 @@ func (d *decoder) block() (b Block, err error) {
 	if fault := d.judge(&b, source); fault != nil {
 		err = fault
 	}
+	for _, o := range d.odd[odds:] {
+		if !carries(b.Type, o.key) {
+			d.conv.unread(b.Type, string(o.key), view(o.raw))
+		}
+	}
+	d.odd = d.odd[:odds]
 	d.i = end
 	return b, err
 }
@@ -479,11 +502,14 @@ func (d *decoder) judge(b *Block, source int) error {
 }
 
 func (d *decoder) source(b *Block) error {
-	content := -1
+	content, odds := -1, len(d.odd)
 	for d.enter(); d.next('}'); {
-		switch string(d.key()) {
+		key := d.key()
+		at := d.i
+		switch string(key) {
 		case "type":
 			b.Source.Type = wordOf(d.skip())
+			continue
 		case "media_type":
 			b.Source.MediaType = wordOf(d.skip())
 		case "data":
@@ -498,7 +524,14 @@ func (d *decoder) source(b *Block) error {
 		default:
 			d.skip()
 		}
+		d.odd = append(d.odd, odd{key, d.b[at:d.i]})
 	}
+	for _, o := range d.odd[odds:] {
+		if !sourceCarries(b.Source.Type, o.key) {
+			d.conv.unread("source", string(o.key), view(o.raw))
+		}
+	}
+	d.odd = d.odd[:odds]
 	switch b.Source.Type {
 	case "":
 		return d.invalid(".source.type", "is required: base64, url, file, text or content")
@@ -560,6 +593,10 @@ func (d *decoder) tool(t *Tool) error {
 			t.Deferred = raw[0] == 't'
 		case "cache_control":
 			t.Cache = present(raw)
+		default:
+			if says(string(key), view(raw)) {
+				t.Unread = append(t.Unread, string(key))
+			}
 		}
 	}
 	t.Raw = d.b[start:d.i:d.i]
@@ -572,7 +609,7 @@ func (d *decoder) tool(t *Tool) error {
 	return nil
 }
 
-func decodeToolChoice(v gjson.Result) (ToolChoice, error) {
+func (c *Conversation) toolChoice(v gjson.Result) (ToolChoice, error) {
 	t := ToolChoice{Type: v.Get("type").Str, Name: v.Get("name").Str, NoParallel: v.Get("disable_parallel_tool_use").Bool()}
 	switch t.Type {
 	case "auto", "any", "none":
@@ -583,7 +620,72 @@ func decodeToolChoice(v gjson.Result) (ToolChoice, error) {
 	default:
 		return t, invalid("tool_choice.type", "must be auto, any, tool or none")
 	}
+	v.ForEach(func(k, f gjson.Result) bool {
+		if k.Str != "type" && !(k.Str == "name" && t.Type == "tool") && !(k.Str == "disable_parallel_tool_use" && t.Type != "none") {
+			c.unread("tool_choice", k.Str, f.Raw)
+		}
+		return true
+	})
 	return t, nil
+}
+
+func (c *Conversation) thinking(v gjson.Result) (Thinking, error) {
+	if !v.IsObject() {
+		return Thinking{}, invalid("thinking", "must be an object such as {\"type\":\"enabled\",\"budget_tokens\":2048}")
+	}
+	t := Thinking{Type: v.Get("type").Str, Display: v.Get("display").Str}
+	if t.Type == "" {
+		return t, invalid("thinking.type", "must be enabled, adaptive or disabled")
+	}
+	var err error
+	v.ForEach(func(k, f gjson.Result) bool {
+		switch {
+		case k.Str == "budget_tokens" && t.Type != "disabled" && f.Type != gjson.Null:
+			t.Budget, err = integer(f, "thinking.budget_tokens")
+		case k.Str != "type" && k.Str != "display":
+			c.unread("thinking", k.Str, f.Raw)
+		}
+		return err == nil
+	})
+	return t, err
+}
+
+// repeats reports whether a message's output_config says no more than the request's own.
+func (c *Conversation) repeats(config jsontext.Value) bool {
+	v, same := gjson.Parse(view(config)), true
+	v.ForEach(func(k, f gjson.Result) bool {
+		same = f.Type == gjson.Null || k.Str == "effort" && f.Str == c.Effort
+		return same
+	})
+	return same && v.IsObject()
+}
+
+// format takes the schema that the answer must have, by its name of today or by its older one. Both of them are there only by
+// mistake; then the first wins.
+func (c *Conversation) format(r *Request) {
+	for _, name := range [...]string{"output_config.format", "output_format"} {
+		v := gjson.Result{}
+		if member, inner, nested := strings.Cut(name, "."); nested {
+			v = gjson.Get(view(r.Member(member)), inner)
+		} else if raw := r.Member(name); raw != nil {
+			v = gjson.Parse(view(raw))
+		}
+		if !v.Exists() || v.Type == gjson.Null {
+			continue
+		}
+		kind, schema := v.Get("type"), rawOf(v.Get("schema"))
+		if schema == nil || c.Schema != nil && string(c.Schema) != string(schema) || kind.Exists() && kind.Str != "json_schema" {
+			c.note(name)
+			continue
+		}
+		c.Schema = schema
+		v.ForEach(func(k, f gjson.Result) bool {
+			if k.Str != "type" && k.Str != "schema" {
+				c.unread(name, k.Str, f.Raw)
+			}
+			return true
+		})
+	}
 }
 
 // clip keeps a stranger's word short in a message.

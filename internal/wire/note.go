@@ -41,15 +41,9 @@ func (n *Notes) Approximate(field string) { n.add(Note{Kind: Approximated, Field
 
 // DropUnknown notes that a top-level field nobody here knows was left out.
 func (n *Notes) DropUnknown(name string) {
-	if len(name) > 40 || name == "" {
+	if !plainWord(name) {
 		n.Drop("unknown_field")
 		return
-	}
-	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_') {
-			n.Drop("unknown_field")
-			return
-		}
 	}
 	n.add(Note{Kind: Dropped, Field: name, Foreign: true})
 }

@@ -19,6 +19,7 @@ type Rules struct {
 	ResultImages  bool                // images may stay inside tool results; else they lead the user turn and the result says so
 	ResultFiles   bool                // PDFs may stay inside tool results; else they lead the user turn and the result says so
 	Files         bool                // a PDF may travel as a file part; else it is refused
+	FileNames     bool                // a file part has a name, which is the document's title; else the title stands before it as text
 	FileURLs      bool                // a PDF may be an address; else it is refused
 	ImageURLs     bool                // an image may be an address; else it is refused
 	SystemInPlace bool                // a system message may stand anywhere; else its text joins the user's turn
@@ -174,12 +175,21 @@ func (p *preparer) top() error {
 		switch name {
 		case "container", "mcp_servers":
 			return fault.New(fault.Invalid, "%s: only Anthropic's own API runs these; remove it or choose an anthropic target", name)
-		case "cache_control", "diagnostics":
 		case "context_management", "service_tier", "speed", "inference_geo":
 			p.out.Notes.Drop(name)
 		default:
-			p.out.Notes.DropUnknown(name)
+			if _, quiet := LeftOut[name]; !quiet {
+				p.out.Notes.DropUnknown(name)
+			}
 		}
+	}
+	for _, path := range p.conv.Unread {
+		p.out.Notes.DropUnread(path)
+	}
+	switch p.conv.Thinking.Type {
+	case "", "enabled", "adaptive", "disabled":
+	default:
+		p.out.Notes.Approximate("thinking") // some other way to think; here it is on
 	}
 	return nil
 }
@@ -316,12 +326,11 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 			}
 			t.Calls = append(t.Calls, Call{ID: b.ID, Name: p.name(b.Name), Input: input})
 		case "server_tool_use", "mcp_tool_use":
+			p.out.Notes.Approximate("server_tool_use")
 			t.Parts = append(t.Parts, Part{Text: messages.Quote(fmt.Sprintf("[%s %s]", b.Name, b.Input))})
 		default:
 			if strings.HasSuffix(b.Type, "_tool_result") {
-				if text := readable(messages.View(b.Raw).Get("content")); text != "" {
-					t.Parts = append(t.Parts, Part{Text: messages.Quote(text)})
-				}
+				p.serverResult(&t, b)
 				continue
 			}
 			if err := p.other(&t.Parts, b, path, k); err != nil {
@@ -370,6 +379,20 @@ func (p *preparer) unanswered(followed bool) {
 	p.open = nil
 	p.out.Notes.Approximate("tool_result")
 	p.userTurn(t)
+}
+
+// serverResult puts what a person could read of a server-run tool's result into the text, and remembers the tools that a search
+// found.
+func (p *preparer) serverResult(t *Turn, b *messages.Block) {
+	p.out.Notes.Approximate("server_tool_use")
+	content := messages.View(b.Raw).Get("content")
+	if text := readable(content); text != "" {
+		t.Parts = append(t.Parts, Part{Text: messages.Quote(text)})
+	}
+	content.Get("tool_references.#.tool_name").ForEach(func(_, name gjson.Result) bool {
+		p.loaded[name.String()] = true
+		return true
+	})
 }
 
 // order notes what has come to the turn's lists since it was last asked; had is how long they were then.
@@ -574,7 +597,7 @@ func (p *preparer) part(parts *[]Part, b *messages.Block, path spot, k int) erro
 	case "document":
 		return p.document(parts, b, path, k)
 	case "search_result":
-		*parts = append(*parts, Part{Text: titled(b.Title.Value(), messages.View(b.Raw).Get("source").String(), textOf(b.Content)), Cache: b.Cache})
+		return p.contents(parts, b, messages.View(b.Raw).Get("source").String(), spot{path.message, k, "content"})
 	case "thinking", "redacted_thinking":
 	default:
 		return p.other(parts, b, path, k)
@@ -588,34 +611,57 @@ func (p *preparer) document(parts *[]Part, b *messages.Block, path spot, k int) 
 	case "text":
 		*parts = append(*parts, Part{Text: titled(b.Title.Value(), b.Context.Value(), b.Source.Data.Value()), Cache: b.Cache})
 	case "content":
-		*parts = append(*parts, Part{Text: titled(b.Title.Value(), b.Context.Value(), textOf(b.Content)), Cache: b.Cache})
-		for i := range b.Content {
-			if b.Content[i].Type == "image" {
-				if err := p.part(parts, &b.Content[i], spot{path.message, k, "source.content"}, i); err != nil {
-					return err
-				}
-			}
-		}
+		return p.contents(parts, b, b.Context.Value(), spot{path.message, k, "source.content"})
 	case "base64":
 		if !p.rules.Files {
 			return fault.New(fault.Invalid, "%s.source: this target cannot read %s documents; send the text instead", path.at(k), b.Source.MediaType)
 		}
-		*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
+		p.file(parts, b)
 	case "url":
 		if !p.rules.FileURLs {
 			return fault.New(fault.Invalid, "%s.source.type: this target cannot fetch a document by %q; send it as text or base64", path.at(k), b.Source.Type)
 		}
-		*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
+		p.file(parts, b)
 	default:
 		return fault.New(fault.Invalid, "%s.source.type: this target cannot fetch a document by %q; send it as text or base64", path.at(k), b.Source.Type)
 	}
 	return nil
 }
 
+// file puts a PDF in. What is said about it and has no place in the dialect's file part stands in front as text.
+func (p *preparer) file(parts *[]Part, b *messages.Block) {
+	title := b.Title.Value()
+	if p.rules.FileNames && b.Source.Type == "base64" {
+		title = "" // it is the file's name
+	}
+	if about := strings.TrimSpace(titled(title, b.Context.Value(), "").Value()); about != "" {
+		*parts = append(*parts, Part{Text: messages.Quote(about)})
+	}
+	*parts = append(*parts, Part{Kind: FilePart, Source: b.Source, Title: b.Title, Cache: b.Cache})
+}
+
+// contents puts a document in that is made of blocks, or a search result: its texts as one, with its title and where it is from
+// in front, then the images.
+func (p *preparer) contents(parts *[]Part, b *messages.Block, source string, path spot) error {
+	*parts = append(*parts, Part{Text: titled(b.Title.Value(), source, textOf(b.Content)), Cache: b.Cache})
+	for i := range b.Content {
+		if b.Content[i].Type != "text" {
+			if err := p.part(parts, &b.Content[i], path, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // other decides about a block that no foreign dialect knows: its text if it has one, else it is dropped and reported.
 func (p *preparer) other(parts *[]Part, b *messages.Block, path spot, k int) error {
-	if !b.Text.Empty() {
-		*parts = append(*parts, Part{Text: b.Text, Cache: b.Cache})
+	text := b.Text
+	if b.Type == "compaction" { // what the conversation so far came to; without it the rest hangs in the air
+		text = messages.LiteralOf(messages.View(b.Raw).Get("content"))
+	}
+	if !text.Empty() {
+		*parts = append(*parts, Part{Text: text, Cache: b.Cache})
 		p.out.Notes.Approximate("content_block")
 		return nil
 	}
@@ -645,7 +691,7 @@ func titled(title, source, text string) messages.Literal {
 func textOf(blocks []messages.Block) string {
 	var texts []string
 	for i := range blocks {
-		if !blocks[i].Text.Empty() {
+		if blocks[i].Type == "text" && !blocks[i].Text.Empty() {
 			texts = append(texts, blocks[i].Text.Value())
 		}
 	}
@@ -663,10 +709,15 @@ func readable(v gjson.Result) string {
 		case v.IsArray():
 			v.ForEach(func(_, x gjson.Result) bool { walk(x); return true })
 		case v.IsObject():
+			encoded := v.Get("type").Str == "base64"
 			v.ForEach(func(k, x gjson.Result) bool {
 				switch k.Str {
-				case "title", "url", "text", "stdout", "stderr", "content", "error_code", "source", "tool_name", "tool_references":
+				case "title", "url", "text", "stdout", "stderr", "content", "error_code", "source", "tool_name", "tool_references", "lines":
 					walk(x)
+				case "data":
+					if !encoded {
+						walk(x)
+					}
 				}
 				return true
 			})

@@ -147,7 +147,7 @@ func TestPrepareTurns(t *testing.T) {
 		"T3 it leaves an image in":         {messages: one(`,"content":[` + image + `]`), rules: Rules{ResultImages: true}, want: called + "user: result(a f \"\" 1 images)\n"},
 		"T3 it moves images behind the results, before a system message": {messages: `{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},{"role":"system","content":"s"},{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[` + image + `]},{"type":"text","text":"t"}]}`, rules: Rules{SystemInPlace: true},
 			want: called + "user: result(a f \"[the image follows in the next message]\") image(base64)\nsystem: \"s\"\nuser: \"t\"\n"},
-		"T3 it moves a PDF out":            {messages: one(`,"content":[` + pdf + `]`), rules: Rules{Files: true}, want: called + "user: result(a f \"[the document follows in the next message]\") file(application/pdf report)\n"},
+		"T3 it moves a PDF out":            {messages: one(`,"content":[` + pdf + `]`), rules: Rules{Files: true, FileNames: true}, want: called + "user: result(a f \"[the document follows in the next message]\") file(application/pdf report)\n"},
 		"T3 it reports a PDF in a result":  {messages: one(`,"content":[` + pdf + `]`), want: called + "user: result(a f \"[a PDF document was here; this model cannot be given PDF documents]\")\ndropped document\n"},
 		"T4 it marks an error":             {messages: one(`,"is_error":true,"content":[{"type":"text","text":"no"},{"type":"text","text":"go"}]`), want: called + "user: result(a f \"Error: no\\ngo\" error)\n"},
 		"T4 it marks an error of no words": {messages: one(`,"is_error":true`), want: called + "user: result(a f \"Error: \" error)\n"},
@@ -170,9 +170,17 @@ func TestPrepareTurns(t *testing.T) {
 		"C5 it puts a search result in": {messages: `{"role":"user","content":[{"type":"search_result","title":"T","source":"https://x","content":[{"type":"text","text":"found"}]}]}`,
 			want: "user: \"Title: T\\nSource: https://x\\n\\nfound\"\n"},
 		"C5 it makes a server tool's turn readable": {messages: `{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"q"}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"T","url":"u","encrypted_content":"SECRET"}]},{"type":"text","text":"so"}]}`,
-			want: "assistant: \"[web_search {\\\"query\\\":\\\"q\\\"}]\" \"T\\nu\" \"so\"\n"},
-		"C5 it sends the address of a file": {messages: `{"role":"user","content":[{"type":"document","title":"report","source":{"type":"url","url":"https://x"}}]}`, rules: Rules{FileURLs: true}, want: "user: file( report)\n"},
-		"C5 it sends a file part":           {messages: `{"role":"user","content":[` + pdf + `]}`, rules: Rules{Files: true}, want: "user: file(application/pdf report)\n"},
+			want: "assistant: \"[web_search {\\\"query\\\":\\\"q\\\"}]\" \"T\\nu\" \"so\"\napproximated server_tool_use\n"},
+		"C5 it reads what a server tool fetched": {messages: `{"role":"assistant","content":[{"type":"web_fetch_tool_result","tool_use_id":"s","content":{"type":"web_fetch_result","url":"u","content":{"type":"document","title":"T","source":{"type":"text","media_type":"text/plain","data":"page"}}}},{"type":"web_fetch_tool_result","tool_use_id":"s","content":{"type":"web_fetch_result","url":"v","content":{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"UERG"}}}}]}`,
+			want: "assistant: \"u\\nT\\npage\" \"v\"\napproximated server_tool_use\n"},
+		"C5 it keeps what compaction left of a conversation": {messages: `{"role":"assistant","content":[{"type":"compaction","content":"so far"}]}`,
+			want: "assistant: \"so far\"\napproximated content_block\n"},
+		"C5 it loses no block inside a document": {messages: `{"role":"user","content":[{"type":"document","source":{"type":"content","content":[{"type":"text","text":"one"},{"type":"later","text":"two"},{"type":"odd"}]}}]}`,
+			want: "user: \"one\" \"two\"\napproximated content_block\ndropped content_block\n"},
+		"C5 it says of a file what its part has no place for": {messages: `{"role":"user","content":[{"type":"document","title":"T","context":"C","source":{"type":"base64","media_type":"application/pdf","data":"cGRm"}}]}`, rules: Rules{Files: true, FileNames: true},
+			want: "user: \"Source: C\" file(application/pdf T)\n"},
+		"C5 it sends the address of a file": {messages: `{"role":"user","content":[{"type":"document","title":"report","source":{"type":"url","url":"https://x"}}]}`, rules: Rules{FileURLs: true, FileNames: true}, want: "user: \"Title: report\" file( report)\n"},
+		"C5 it sends a file part":           {messages: `{"role":"user","content":[` + pdf + `]}`, rules: Rules{Files: true, FileNames: true}, want: "user: file(application/pdf report)\n"},
 		"C5 it carries the text of a block of later": {messages: `{"role":"user","content":[{"type":"later","text":"t"},{"type":"odd","x":1}]}`,
 			want: "user: \"t\"\napproximated content_block\ndropped content_block\n"},
 		"it takes an image by its address": {messages: `{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://x"}}]}`, rules: Rules{ImageURLs: true}, want: "user: image(url)\n"},
@@ -308,6 +316,32 @@ func TestPrepareTools(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+	t.Run("it reports what is lost deeper down", func(t *testing.T) {
+		p := prepare(t, `"thinking":{"type":"between_tools","display":"omitted","block_binding":1},"output_config":{"effort":"low","task_budget":{},"new one":1},"tool_choice":{"type":"auto","later":1},
+			"tools":[{"name":"f","strict":true,"input_examples":[{}],"eager_input_streaming":true,"cache_control":{}},{"name":"g","strict":false,"allowed_callers":["direct"]},{"type":"bash_20250124","name":"bash","max_x":1},{"type":"web_search_20250305","name":"web_search","max_uses":8}],
+			"messages":[{"role":"user","clear_at":"never","output_config":{"effort":"low"},"content":[{"type":"text","text":"a","citations":[{}],"title":"t"},{"title":"T","citations":{"enabled":true},"type":"document","source":{"type":"text","data":"x","media_type":"text/plain","more":1}}]},{"role":"system","output_config":{"effort":"max"},"content":"s"}]`, Rules{})
+		if diff := cmp.Diff([]string{"document.citations", "messages.clear_at", "messages.output_config", "output_config.task_budget", "output_config.unknown_field",
+			"source.more", "text.title", "thinking.block_binding", "tool_choice.later", "tools.input_examples", "tools.max_x", "tools.strict", "tools.web_search"}, p.Notes.Fields()); diff != "" {
+			t.Fatal(diff)
+		}
+		for _, n := range p.Notes {
+			if own := unreadWords[n.Field] || n.Field == "tools.web_search" || n.Field == "thinking"; own == n.Foreign {
+				t.Errorf("%+v", n)
+			}
+		}
+	})
+	t.Run("it offers what a server's search found", func(t *testing.T) {
+		p := prepare(t, `"tools":[{"name":"f","defer_loading":true},{"name":"g","defer_loading":true},{"name":"h"}],"messages":[{"role":"assistant","content":[{"type":"tool_search_tool_result","tool_use_id":"s","content":{"type":"tool_search_tool_search_result","tool_references":[{"type":"tool_reference","tool_name":"g"}]}}]}]`, Rules{})
+		if len(p.Tools) != 2 || p.Tools[0].Name != "g" {
+			t.Fatalf("%+v", p.Tools)
+		}
+	})
+	t.Run("it reports a choice of nothing", func(t *testing.T) {
+		p := prepare(t, `"tools":[],"tool_choice":{"type":"any"},`+ask, Rules{})
+		if diff := cmp.Diff([]string{"tool_choice"}, p.Notes.Fields()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
 	t.Run("it keeps cache marks", func(t *testing.T) {
 		p := prepare(t, `"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"tools":[{"name":"f","cache_control":{"type":"ephemeral","ttl":"1h"}}],"messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]}]`, Rules{})
 		if p.System[0].Cache == nil || p.Tools[0].Cache == nil || p.Turns[0].Parts[0].Cache == nil {
@@ -327,8 +361,8 @@ func TestResultParts(t *testing.T) {
 	}{
 		"T3 it keeps their place":              {`[` + text("a") + `,` + image + `,` + text("b") + `,` + text("c") + `]`, Rules{ResultImages: true}, "a|image|b\nc", "a\nb\nc"},
 		"T3 it has none where all is text":     {`[` + text("a") + `,` + text("b") + `]`, Rules{ResultImages: true}, "", "a\nb"},
-		"T3 it moves what may not stay":        {`[` + image + `,` + pdf + `]`, Rules{ResultImages: true, Files: true}, "image|[the document follows in the next message]", "[the document follows in the next message]"},
-		"T3 it keeps a PDF":                    {`[` + pdf + `,` + text("a") + `]`, Rules{ResultFiles: true, Files: true}, "file|a", "a"},
+		"T3 it moves what may not stay":        {`[` + image + `,` + pdf + `]`, Rules{ResultImages: true, Files: true, FileNames: true}, "image|[the document follows in the next message]", "[the document follows in the next message]"},
+		"T3 it keeps a PDF":                    {`[` + pdf + `,` + text("a") + `]`, Rules{ResultFiles: true, Files: true, FileNames: true}, "file|a", "a"},
 		"T4 it marks an error's first text":    {`[` + text("a") + `,` + text("b") + `,` + image + `],"is_error":true`, Rules{ResultImages: true}, "Error: a\nb|image", "Error: a\nb"},
 		"T4 it marks an error without a text":  {`[` + image + `,` + text("a") + `],"is_error":true`, Rules{ResultImages: true}, "Error: |image|a", "Error: a"},
 		"T4 it leaves the mark to the dialect": {`[` + image + `],"is_error":true`, Rules{ResultImages: true, ErrorMember: true}, "image", ""},

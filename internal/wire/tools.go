@@ -26,11 +26,13 @@ func (p *preparer) tools() error {
 		}
 		if t.Type == "" {
 			p.out.Tools = append(p.out.Tools, Tool{Name: p.name(t.Name), Description: t.Description, Schema: t.Schema, Cache: t.Cache})
+			p.unread(t)
 			continue
 		}
 		if f, ok := clientTool(t); ok {
 			f.Name = p.name(f.Name)
 			p.out.Tools = append(p.out.Tools, f)
+			p.unread(t)
 			continue
 		}
 		left = append(left, family(t.Type))
@@ -43,6 +45,9 @@ func (p *preparer) tools() error {
 	}
 	p.out.Choice = p.conv.ToolChoice
 	if len(p.out.Tools) == 0 {
+		if p.out.Choice.Type == "any" {
+			p.out.Notes.Drop("tool_choice") // of nothing
+		}
 		p.out.Choice = messages.ToolChoice{}
 		return nil
 	}
@@ -56,6 +61,22 @@ func (p *preparer) tools() error {
 		}
 	}
 	return fault.New(fault.Invalid, "tool_choice.name: %s cannot run at this target", quoteShort(p.conv.ToolChoice.Name))
+}
+
+// unread notes what is lost of an offered tool. Of one of Anthropic's the parameters are ours, whatever it says.
+func (p *preparer) unread(t *messages.Tool) {
+	for _, name := range t.Unread {
+		p.out.Notes.DropUnread("tools." + name)
+	}
+	if t.Type == "" {
+		return
+	}
+	if t.Description != nil {
+		p.out.Notes.Drop("tools.description")
+	}
+	if t.Schema != nil {
+		p.out.Notes.Drop("tools.input_schema")
+	}
 }
 
 // families are Anthropic's tools by the beginning of their type; the value is the name in a note.

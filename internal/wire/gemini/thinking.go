@@ -65,8 +65,9 @@ func thinkerOf(model string) thinker {
 // thinking writes thinkingConfig, or notes that the model has none.
 func (e *encoder) thinking() {
 	t, effort := e.c.Thinking, e.c.Effort
-	if t.Type == "disabled" {
-		effort = "" // it wins
+	if t.Type == "disabled" && effort != "" {
+		e.notes.Drop("output_config.effort") // off wins
+		effort = ""
 	}
 	if t.Type == "" && effort == "" {
 		return
@@ -106,6 +107,9 @@ func (e *encoder) level(m thinker, effort string) string {
 	if t.Type == "disabled" {
 		e.notes.Approximate("thinking") // these models cannot stop thinking
 		return m.levels[0]
+	}
+	if t.Budget > 0 {
+		e.notes.Approximate("thinking.budget_tokens")
 	}
 	want := effort
 	if want == "" {

@@ -27,6 +27,7 @@ var _ wire.Job = (*Job)(nil)
 func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 	p, err := wire.Prepare(c, wire.Rules{
 		Files:         !q.NoFiles,
+		FileNames:     true,
 		ImageURLs:     true,
 		SystemInPlace: q.SystemInPlace,
 		Reasoning:     q.ReasoningBack != "",
@@ -454,7 +455,10 @@ func (e *encoder) sampling() error {
 func (e *encoder) thinking() {
 	t, effort := e.c.Thinking, e.c.Effort
 	if t.Type == "disabled" {
-		effort = "" // it wins: both together are refused by some
+		if effort != "" {
+			e.notes.Drop("output_config.effort") // off wins: both together are refused by some
+		}
+		effort = ""
 	} else if effort == "" && t.On() {
 		effort = wire.EffortOf(t.Budget)
 	}
@@ -464,6 +468,7 @@ func (e *encoder) thinking() {
 	case "effort":
 		if e.takesEffort() {
 			if effort != "" {
+				e.aboutBudget()
 				e.effort(e.atMost(effort, "high"))
 			} else if t.Type == "disabled" {
 				e.notes.Approximate("thinking")
@@ -485,9 +490,8 @@ func (e *encoder) thinking() {
 		}
 		if e.c.Effort != "" && effort != "" {
 			e.effort(e.atMost(effort, "high"))
-		} else if t.Budget > 0 {
-			e.notes.Approximate("thinking.budget_tokens")
 		}
+		e.aboutBudget()
 	case "template":
 		if t.Type != "" || effort != "" {
 			e.j.Key("chat_template_kwargs")
@@ -499,10 +503,18 @@ func (e *encoder) thinking() {
 		if e.c.Effort != "" && effort != "" {
 			e.notes.Approximate("output_config.effort")
 		}
+		e.aboutBudget()
 	case "openrouter":
 		e.thinkOpenRouter(effort)
 	default:
 		e.cannotThink()
+	}
+}
+
+// aboutBudget notes that a number of tokens became a level, or only the wish to think.
+func (e *encoder) aboutBudget() {
+	if e.c.Thinking.Budget > 0 {
+		e.notes.Approximate("thinking.budget_tokens")
 	}
 }
 
@@ -581,6 +593,7 @@ func (e *encoder) thinkOpenAI(effort string) {
 		}
 		e.effort(r.Least)
 	case effort != "":
+		e.aboutBudget()
 		sent, exact := r.Effort(effort)
 		if !exact {
 			e.notes.Approximate("output_config.effort")

@@ -33,6 +33,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 		ResultImages:  true,
 		ResultFiles:   true,
 		Files:         true,
+		FileNames:     true,
 		FileURLs:      true,
 		ImageURLs:     true,
 		SystemInPlace: q.SystemInPlace,
@@ -379,6 +380,9 @@ func (e *encoder) thinking() (reasons bool) {
 	t, effort := e.c.Thinking, e.c.Effort
 	off := t.Type == "disabled" // it wins over an effort
 	if off {
+		if effort != "" {
+			e.notes.Drop("output_config.effort")
+		}
 		effort = ""
 	} else if effort == "" && t.On() {
 		effort = wire.EffortOf(t.Budget)
@@ -407,6 +411,9 @@ func (e *encoder) thinking() (reasons bool) {
 		j.Str(e.known.Least)
 		j.End()
 	case effort != "":
+		if t.Budget > 0 {
+			e.notes.Approximate("thinking.budget_tokens") // a level was made of it
+		}
 		sent, exact := e.known.Effort(effort)
 		if !exact {
 			e.notes.Approximate("output_config.effort")
