@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -161,9 +162,12 @@ func (s *schemer) read(v gjson.Result, depth int) (n node) {
 			s.lost = true
 		case "additionalProperties":
 			s.lost = s.lost || f.IsObject() && f.Raw != "{}"
+		case "$schema", "$id", "$anchor", "$comment", "$defs", "definitions": // they say nothing of a value
 		default:
 			if numeric(word) && f.Type == gjson.Number {
 				n.bound(word, f.Raw, true)
+			} else if f.Type != gjson.Null {
+				s.lost = true // default, examples, words of the future
 			}
 		}
 		return true
@@ -573,9 +577,13 @@ func (s *schemer) typed(n *node, kind string, alone bool) {
 	if alone {
 		s.words(n)
 	}
-	if formatOf(kind, n.format) {
+	switch {
+	case n.format == "":
+	case formatOf(kind, n.format):
 		j.Key("format")
 		j.Str(n.format)
+	default:
+		s.lost = s.lost || !slices.ContainsFunc(n.types, func(t string) bool { return formatOf(t, n.format) })
 	}
 	for _, b := range n.bounds {
 		if boundOf(kind, b.name) {

@@ -144,6 +144,9 @@ func (w writer) think(c *messages.Conversation) {
 
 // level is how much to think. The words above high are newer than many servers, and none of its models knows them.
 func (w writer) level(c *messages.Conversation) string {
+	if c.Thinking.Budget > 0 {
+		w.notes.Approximate("thinking.budget_tokens")
+	}
 	switch {
 	case c.Effort == "low" || c.Effort == "medium" || c.Effort == "high":
 		return c.Effort
@@ -153,7 +156,6 @@ func (w writer) level(c *messages.Conversation) string {
 	case c.Thinking.Budget == 0:
 		return "medium" // what the models themselves take for their default
 	}
-	w.notes.Approximate("thinking.budget_tokens")
 	switch {
 	case c.Thinking.Budget < 4096:
 		return "low"
