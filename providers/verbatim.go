@@ -19,7 +19,7 @@ import (
 // Verbatim sends the caller's own bytes, with only the model respliced and foreign thinking removed, to an upstream that
 // speaks Messages, and hands its answer back unchanged. sign sets the headers.
 func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Header), call Call) (*Reply, error) {
-	body, notes := verbatimBody(call)
+	body, notes := VerbatimBody(call.Request, call.Model)
 	if call.Strict {
 		if err := notes.Refuse(); err != nil {
 			return nil, err
@@ -66,9 +66,10 @@ func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Hea
 	return reply, nil
 }
 
-func verbatimBody(call Call) ([]byte, wire.Notes) {
+// VerbatimBody is the body for an upstream that speaks Messages, and what was lost on the way.
+func VerbatimBody(r *messages.Request, model string) ([]byte, wire.Notes) {
 	var notes wire.Notes
-	body, removed := call.Request.Verbatim(call.Model, wire.OwnSignature)
+	body, removed := r.Verbatim(model, wire.OwnSignature)
 	if removed > 0 {
 		notes.Drop("thinking")
 	}
@@ -272,7 +273,7 @@ func oneLine(data []byte) []byte {
 func (u *Upstream) CountTokens(ctx context.Context, path string, sign func(http.Header), call Call, limit time.Duration) (int64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, u.timeout("head_timeout", "the upstream did not count in time"))
 	defer cancel()
-	body, _ := verbatimBody(call)
+	body, _ := VerbatimBody(call.Request, call.Model)
 	if call.Query != "" {
 		path += "?" + call.Query
 	}
