@@ -439,8 +439,9 @@ func (d *decoder) block() (b Block, err error) {
 		default:
 			d.skip()
 		}
-		if !carries(b.Type, key) { // or the type comes later: asked again at the end
-			d.odd = append(d.odd, odd{key, d.b[at:d.i]})
+		raw := d.b[at:d.i]
+		if wrong := !fits(key, raw[0]); wrong || !carries(b.Type, key) { // or the type comes later: asked again at the end
+			d.odd = append(d.odd, odd{key, raw, wrong})
 		}
 	}
 	end := d.i
@@ -456,7 +457,7 @@ func (d *decoder) block() (b Block, err error) {
 		err = fault
 	}
 	for _, o := range d.odd[odds:] {
-		if !carries(b.Type, o.key) {
+		if !carries(b.Type, o.key) || o.wrong && listed(b.Type) {
 			d.conv.unread(b.Type, string(o.key), view(o.raw))
 		}
 	}
@@ -524,7 +525,7 @@ func (d *decoder) source(b *Block) error {
 		default:
 			d.skip()
 		}
-		d.odd = append(d.odd, odd{key, d.b[at:d.i]})
+		d.odd = append(d.odd, odd{key: key, raw: d.b[at:d.i]})
 	}
 	for _, o := range d.odd[odds:] {
 		if !sourceCarries(b.Source.Type, o.key) {
@@ -580,7 +581,14 @@ func (d *decoder) tool(t *Tool) error {
 	for d.enter(); d.next('}'); {
 		key := d.key()
 		raw := d.skip()
-		switch string(key) {
+		if raw[0] == 'n' {
+			continue
+		}
+		name := string(key)
+		if !toolFits(name, raw) {
+			name = "" // not to be read
+		}
+		switch name {
 		case "type":
 			t.Type = stringOf(raw)
 		case "name":
@@ -588,14 +596,14 @@ func (d *decoder) tool(t *Tool) error {
 		case "description":
 			t.Description = literal(raw)
 		case "input_schema":
-			t.Schema = present(raw)
+			t.Schema = raw
 		case "defer_loading":
 			t.Deferred = raw[0] == 't'
 		case "cache_control":
-			t.Cache = present(raw)
+			t.Cache = raw
 		default:
-			if says(string(key), view(raw)) {
-				t.Unread = append(t.Unread, string(key))
+			if name = string(key); says("tools."+name, view(raw)) {
+				t.Unread = append(t.Unread, name)
 			}
 		}
 	}
@@ -621,7 +629,9 @@ func (c *Conversation) toolChoice(v gjson.Result) (ToolChoice, error) {
 		return t, invalid("tool_choice.type", "must be auto, any, tool or none")
 	}
 	v.ForEach(func(k, f gjson.Result) bool {
-		if k.Str != "type" && !(k.Str == "name" && t.Type == "tool") && !(k.Str == "disable_parallel_tool_use" && t.Type != "none") {
+		switch {
+		case k.Str == "type", k.Str == "name" && t.Type == "tool", k.Str == "disable_parallel_tool_use" && t.Type != "none" && f.IsBool():
+		default:
 			c.unread("tool_choice", k.Str, f.Raw)
 		}
 		return true

@@ -31,6 +31,7 @@ func TestUnread(t *testing.T) {
 		"it takes one format given twice":              {`"output_format":{"type":"json_schema","schema":{"a":1}},"output_config":{"format":{"type":"json_schema","schema":{"a":1}}},"messages":[]`, nil},
 		"it names the second of two formats":           {`"output_format":{"type":"json_schema","schema":{"a":1}},"output_config":{"format":{"type":"json_schema","schema":{}}},"messages":[]`, []string{"output_format"}},
 		"it names a budget of no thinking":             {`"thinking":{"type":"disabled","budget_tokens":5},"messages":[]`, []string{"thinking.budget_tokens"}},
+		"it names what has the wrong type":             {`"tool_choice":{"type":"auto","disable_parallel_tool_use":"x"},"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","is_error":"yes"},{"title":{},"context":1,"type":"document","source":{"type":"text","data":"x"}},{"type":"later","title":3}]}]`, []string{"tool_choice.disable_parallel_tool_use", "tool_result.is_error", "document.title", "document.context"}},
 		"it names members of a choice":                 {`"tool_choice":{"type":"none","name":"x","disable_parallel_tool_use":true},"messages":[]`, []string{"tool_choice.name", "tool_choice.disable_parallel_tool_use"}},
 		"it names an effort of one message":            {`"messages":[{"role":"system","output_config":{"effort":"low"},"content":"a"}]`, []string{"messages.output_config"}},
 		"it passes over an effort that is said before": {`"messages":[{"role":"system","output_config":{"effort":"low"},"content":"a"}],"output_config":{"effort":"low"}`, nil},
@@ -54,6 +55,22 @@ func TestUnread(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// The same for tools, whose members count only where the tool is offered.
+func TestUnreadOfTools(t *testing.T) {
+	r, err := ParseRequest([]byte(`{"messages":[],"tools":[{"name":"f","type":1,"description":{},"input_schema":"x","defer_loading":"yes","later":2,"strict":true,"cache_control":{}},
+		{"name":"g","type":null,"description":null,"input_schema":true,"defer_loading":false,"strict":false,"input_examples":[],"allowed_callers":["direct"],"later":null}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Conversation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"type", "description", "input_schema", "defer_loading", "later", "strict"}, c.Tools[0].Unread); diff != "" || c.Tools[1].Unread != nil || c.Tools[0].Deferred {
+		t.Errorf("%s %v", diff, c.Tools[1].Unread)
 	}
 }
 

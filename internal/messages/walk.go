@@ -148,14 +148,6 @@ func literal(raw []byte) Literal {
 	return raw
 }
 
-// present is a value as it was written; nil when it is null.
-func present(raw []byte) []byte {
-	if raw[0] == 'n' {
-		return nil
-	}
-	return raw
-}
-
 // Base64 counts the images and documents that the messages hold as base64, and the bytes they take: what is no text when a
 // request is weighed. It decodes nothing.
 func (r *Request) Base64() (count int, size int64) {

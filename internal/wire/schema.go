@@ -154,6 +154,9 @@ func (r SchemaRules) write(j *JSON, v gjson.Result, top bool, notes *Notes) {
 	v.ForEach(func(k, f gjson.Result) bool {
 		switch {
 		case top && k.Str == "type":
+			if f.Str != "object" {
+				notes.Approximate("input_schema") // the arguments of a call are an object
+			}
 			j.Key("type")
 			j.Str("object")
 			return true
@@ -163,6 +166,7 @@ func (r SchemaRules) write(j *JSON, v gjson.Result, top bool, notes *Notes) {
 			items = true
 		case k.Str == "properties":
 			if top && !f.IsObject() {
+				notes.Approximate("input_schema")
 				return true
 			}
 			properties = true

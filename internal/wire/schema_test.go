@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -51,6 +52,21 @@ func TestSchema(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a schema says at its top and cannot stay is noted: the arguments of a call are an object, with properties.
+func TestSchemaNotes(t *testing.T) {
+	for raw, want := range map[string]Notes{
+		`{"type":"string"}`:                    {{Kind: Approximated, Field: "input_schema"}},
+		`{"type":["object","null"]}`:           {{Kind: Approximated, Field: "input_schema"}},
+		`{"type":"object","properties":["a"]}`: {{Kind: Approximated, Field: "input_schema"}},
+		`{"type":"object"}`:                    nil,
+		`{}`:                                   nil,
+	} {
+		if _, notes := Schema([]byte(raw), SchemaRules{}); !slices.Equal(notes, want) {
+			t.Errorf("%s: %v", raw, notes)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ func parameters(raw jsontext.Value) (out jsontext.Value, lost bool) {
 	s := schemer{root: v, refs: []string{"#"}}
 	n := s.read(v, 0)
 	s.flatten(&n) // the outermost must be an object
+	s.must(len(n.types) == 0 || len(n.types) == 1 && n.types[0] == "object")
 	n.types = []string{"object"}
 	n.nullable = false
 	if n.properties == nil {
@@ -99,7 +100,7 @@ func numeric(word string) bool {
 // read takes a schema in.
 func (s *schemer) read(v gjson.Result, depth int) (n node) {
 	if !v.IsObject() || depth > maxNested {
-		s.lost = s.lost || depth > maxNested
+		s.lost = s.lost || depth > maxNested || v.Exists() && v.Type != gjson.True && v.Type != gjson.Null
 		return n
 	}
 	var ref gjson.Result
@@ -107,33 +108,41 @@ func (s *schemer) read(v gjson.Result, depth int) (n node) {
 		switch word := k.String(); word {
 		case "$ref":
 			ref = f
+			s.must(f.Type == gjson.String)
 		case "type":
-			n.setTypes(f)
+			s.must(n.setTypes(f))
 		case "nullable":
 			n.nullable = n.nullable || f.Type == gjson.True
 		case "title":
 			n.title = f
+			s.must(f.Type == gjson.String)
 		case "description":
 			n.describe = f
+			s.must(f.Type == gjson.String)
 		case "format":
 			n.format = f.Str
+			s.must(f.Type == gjson.String)
 		case "enum":
 			s.enum(&n, f.Array())
+			s.must(f.IsArray())
 		case "const":
 			s.enum(&n, []gjson.Result{f})
 		case "pattern":
 			n.pattern = f
+			s.must(f.Type == gjson.String)
 		case "propertyOrdering":
 			n.ordering = f
+			s.must(f.IsArray())
 		case "required":
+			s.must(f.IsArray())
 			f.ForEach(func(_, x gjson.Result) bool {
-				if x.Type == gjson.String {
+				if s.must(x.Type == gjson.String); x.Type == gjson.String {
 					n.required = append(n.required, x.String())
 				}
 				return true
 			})
 		case "properties":
-			if !f.IsObject() {
+			if s.must(f.IsObject()); !f.IsObject() {
 				return true
 			}
 			if n.properties == nil {
@@ -146,8 +155,10 @@ func (s *schemer) read(v gjson.Result, depth int) (n node) {
 		case "items", "prefixItems":
 			s.items(&n, f, depth)
 		case "anyOf", "oneOf":
+			s.must(f.IsArray())
 			s.union(&n, f, depth)
 		case "allOf":
+			s.must(f.IsArray())
 			f.ForEach(func(_, x gjson.Result) bool {
 				n.merge(s.read(x, depth+1))
 				return true
@@ -161,7 +172,7 @@ func (s *schemer) read(v gjson.Result, depth int) (n node) {
 			"maxContains", "dependentRequired", "dependentSchemas", "dependencies", "unevaluatedItems", "unevaluatedProperties":
 			s.lost = true
 		case "additionalProperties":
-			s.lost = s.lost || f.IsObject() && f.Raw != "{}"
+			s.must(f.IsBool() || f.Raw == "{}")
 		case "$schema", "$id", "$anchor", "$comment", "$defs", "definitions": // they say nothing of a value
 		default:
 			if numeric(word) && f.Type == gjson.Number {
@@ -178,16 +189,23 @@ func (s *schemer) read(v gjson.Result, depth int) (n node) {
 	return n
 }
 
-// setTypes reads a type, or a list of them.
-func (n *node) setTypes(f gjson.Result) {
-	for _, t := range append([]gjson.Result{f}, f.Array()...) {
+// must marks the schema as one that loses something unless a word of it is of the type that it has by its definition.
+func (s *schemer) must(fits bool) { s.lost = s.lost || !fits }
+
+// setTypes reads a type, or a list of them. It reports whether all of them are known.
+func (n *node) setTypes(f gjson.Result) (known bool) {
+	known = f.Type == gjson.String || f.IsArray()
+	for _, t := range f.Array() {
 		switch name := strings.ToLower(t.Str); name {
 		case "null":
 			n.nullable = true
 		case "string", "number", "integer", "boolean", "array", "object":
 			n.addType(name)
+		default:
+			known = false
 		}
 	}
+	return known
 }
 
 func (n *node) addType(name string) {
@@ -282,8 +300,8 @@ func typesOf(values []gjson.Result) []string {
 // items reads one schema, or a list of schemas for the first elements, which becomes a choice among them.
 func (s *schemer) items(n *node, f gjson.Result, depth int) {
 	if !f.IsArray() {
+		x := s.read(f, depth+1)
 		if n.items == nil && f.IsObject() {
-			x := s.read(f, depth+1)
 			n.items = &x
 		}
 		return
@@ -514,9 +532,31 @@ func (s *schemer) settle(n *node) {
 	}
 }
 
+// weigh marks what a schema says that does not belong to its types, and is not written therefore.
+func (s *schemer) weigh(n *node) {
+	types := n.types
+	if len(n.anyOf) > 0 {
+		types = nil // its alternatives alone are written
+	}
+	has := func(kind string) bool { return slices.Contains(types, kind) }
+	s.must(n.pattern.Type != gjson.String || has("string"))
+	s.must(len(n.enum) == 0 || has("string"))
+	s.must(n.items == nil || has("array"))
+	s.must(n.properties == nil || has("object"))
+	s.must(n.format == "" || slices.ContainsFunc(types, func(t string) bool { return formatOf(t, n.format) }))
+	for _, b := range n.bounds {
+		s.must(slices.ContainsFunc(types, func(t string) bool { return boundOf(t, b.name) }))
+	}
+	for _, name := range n.required {
+		_, have := n.places[name]
+		s.must(have)
+	}
+}
+
 // write writes a schema.
 func (s *schemer) write(n *node) {
 	s.settle(n)
+	s.weigh(n)
 	j := &s.j
 	j.Obj()
 	switch {
@@ -577,13 +617,9 @@ func (s *schemer) typed(n *node, kind string, alone bool) {
 	if alone {
 		s.words(n)
 	}
-	switch {
-	case n.format == "":
-	case formatOf(kind, n.format):
+	if formatOf(kind, n.format) {
 		j.Key("format")
 		j.Str(n.format)
-	default:
-		s.lost = s.lost || !slices.ContainsFunc(n.types, func(t string) bool { return formatOf(t, n.format) })
 	}
 	for _, b := range n.bounds {
 		if boundOf(kind, b.name) {

@@ -94,6 +94,34 @@ func FuzzParameters(f *testing.F) {
 	})
 }
 
+// What a schema says and its parameters do not is an approximation; what says nothing of a value is none.
+func TestSchemaLoss(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false,"$schema":"x"}`: false,
+		`{"type":"object","properties":{"a":true}}`:                                            false,
+		`{"type":"object","properties":{"a":{"type":["string","null"],"format":"date-time"}}}`: false,
+		`{"type":"object","properties":{"a":{"type":["integer","string"],"format":"int32"}}}`:  false,
+		`{"type":"string"}`:                                                                   true,
+		`{"type":"future","properties":{}}`:                                                   true,
+		`{"properties":{"a":{"type":"future"}}}`:                                              true,
+		`{"properties":{"a":"text"}}`:                                                         true,
+		`{"properties":{"a":{"type":"string","format":"uri"}}}`:                               true,
+		`{"properties":{"a":{"default":1}}}`:                                                  true,
+		`{"properties":{"a":{"description":{}}}}`:                                             true,
+		`{"properties":{},"required":["a"]}`:                                                  true,
+		`{"properties":{},"required":"a"}`:                                                    true,
+		`{"properties":{"a":{"type":"object","pattern":"x"}}}`:                                true,
+		`{"properties":{"a":{"type":"string","minimum":1}}}`:                                  true,
+		`{"properties":{"a":{"type":"number","enum":["x"]}}}`:                                 true,
+		`{"properties":{"a":{"type":"string","items":{}}}}`:                                   true,
+		`{"properties":{"a":{"anyOf":[{"type":"string"},{"type":"integer"}],"pattern":"x"}}}`: true,
+	} {
+		if _, lost := parameters([]byte(raw)); lost != want {
+			t.Errorf("%s: lost is %v", raw, lost)
+		}
+	}
+}
+
 // A schema that a stranger wrote to be expensive is cut short.
 func TestSchemaOfAStranger(t *testing.T) {
 	var doubling, wide, chain strings.Builder
