@@ -29,6 +29,7 @@ type attempt struct {
 	target routing.Target
 	rec    *exchange.Record
 	size   estimate.Size
+	said   int64 // what the estimator would have said of the prompt, once the truth is known
 	start  time.Time
 	once   sync.Once
 }
@@ -53,7 +54,7 @@ func (d *Dispatcher) open(ctx context.Context, target routing.Target, rec *excha
 func (a *attempt) settle(state exchange.State, outcome string, u messages.Usage) {
 	a.once.Do(func() {
 		row := exchange.Attempt{ID: a.id, Provider: a.target.Provider, Model: a.target.Model, Start: a.start,
-			Duration: max(0, a.d.o.Now().Sub(a.start)), State: state, Outcome: outcome, Usage: u, Priced: true}
+			Duration: max(0, a.d.o.Now().Sub(a.start)), State: state, Outcome: outcome, Usage: u, Guess: a.said, Priced: true}
 		if state != exchange.Void {
 			row.Cost, row.Price, row.Priced = a.d.o.Pricer.Cost(a.target.Provider, a.target.Model, u)
 		}
@@ -105,7 +106,7 @@ func (a *attempt) finish(reply *providers.Reply, said int64) {
 		a.settle(exchange.Estimated, "ok", a.guess(u, said))
 		return
 	}
-	a.d.o.Estimator.Learn(a.target.Provider, a.target.Model, a.size, u.Prompt())
+	a.said = a.d.o.Estimator.Learn(a.target.Provider, a.target.Model, a.size, u.Prompt())
 	a.settle(exchange.Settled, "ok", u)
 }
 

@@ -3,6 +3,7 @@
 package estimate
 
 import (
+	"strings"
 	"sync"
 
 	"signalbox/internal/messages"
@@ -52,16 +53,21 @@ func (e *Estimator) Tokens(provider, model string, s Size) int64 {
 	e.mu.RLock()
 	k, ok := e.scale[[2]string{provider, model}]
 	e.mu.RUnlock()
-	if !ok {
+	return s.tokens(k, ok)
+}
+
+func (s Size) tokens(k float64, known bool) int64 {
+	if !known {
 		k = 1
 	}
 	return max(1, int64(float64(s)*k+0.5))
 }
 
-// Learn takes the true count of a request's prompt.
-func (e *Estimator) Learn(provider, model string, s Size, tokens int64) {
+// Learn takes the true count of a request's prompt, and says what Tokens would have said of it until now: how far that is from
+// the truth is the estimator's error. It is 0 when the request is too small to learn from, or to judge by.
+func (e *Estimator) Learn(provider, model string, s Size, tokens int64) (said int64) {
 	if s < smallestUsed || tokens < smallestUsed/2 {
-		return
+		return 0
 	}
 	// One answer is never trusted to be off by more than this: some servers report only the part they did not have cached.
 	k := min(3, max(0.33, float64(tokens)/float64(s)))
@@ -73,6 +79,7 @@ func (e *Estimator) Learn(provider, model string, s Size, tokens int64) {
 	case ok:
 		e.scale[key] = old + learnRate*(k-old)
 	case len(e.scale) < maxModels:
-		e.scale[key] = k
+		e.scale[[2]string{strings.Clone(provider), strings.Clone(model)}] = k // they may be pieces of a whole request body
 	}
+	return s.tokens(old, ok)
 }

@@ -37,8 +37,17 @@ func TestLearning(t *testing.T) {
 	if got := e.Tokens("p", "m", 1000); got != 1000 {
 		t.Errorf("before learning: %d", got)
 	}
+	if said := e.Learn("p", "m", 1000, 1500); said != 1000 {
+		t.Errorf("before learning it said %d", said)
+	}
 	for range 30 {
 		e.Learn("p", "m", 1000, 1500)
+	}
+	if said := e.Learn("p", "m", 2000, 3000); said != 3000 {
+		t.Errorf("after learning it said %d of 3000", said)
+	}
+	if said := e.Learn("p", "m", 10, 15); said != 0 {
+		t.Errorf("a short prompt is judged: %d", said)
 	}
 	if got := e.Tokens("p", "m", 2000); got < 2900 || got > 3100 {
 		t.Errorf("after learning half as many again: %d of 2000", got)

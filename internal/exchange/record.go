@@ -44,6 +44,7 @@ type Attempt struct {
 	State    State
 	Outcome  string // "ok", or the label of the fault
 	Usage    messages.Usage
+	Guess    int64 // tokens that the estimator would have said of the prompt; 0 where nobody compared
 	Cost     money.Amount
 	Priced   bool // false: no price is known, which is not zero
 	Price    string

@@ -28,6 +28,9 @@ var (
 	overheadBuckets  = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1}
 )
 
+// Buckets of a share of the truth: a count within a twentieth is good, one that is off by half leads agents astray.
+var errorBuckets = []float64{.01, .02, .05, .1, .2, .3, .5, 1, 2}
+
 // Metrics counts what happens. All methods are safe for concurrent use.
 type Metrics struct {
 	// Names decides which provider and model names become labels.
@@ -37,7 +40,7 @@ type Metrics struct {
 	table []row // what New registered, for docs/metrics.md
 
 	requests, counts, attempts, tokens, cost, unpriced, fallbacks, notes, rejected *prometheus.CounterVec
-	duration, first                                                                *prometheus.HistogramVec
+	duration, first, guesses                                                       *prometheus.HistogramVec
 	overhead                                                                       prometheus.Histogram
 	inflight, reload                                                               prometheus.Gauge
 	up, circuit, build                                                             *prometheus.GaugeVec
@@ -53,6 +56,8 @@ type series struct {
 	ok, attemptOK   prometheus.Counter
 	duration, first prometheus.Observer
 	tokens          [len(kinds)]prometheus.Counter
+	// low and high are the provider's, for a guess below the truth and for one that is not.
+	low, high func() prometheus.Observer
 	// cost and unpriced appear with their first observation, so that a model without a price never shows a cost of zero.
 	cost, unpriced func() prometheus.Counter
 }
@@ -74,6 +79,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	m.attempts = m.counter("upstream_attempts_total", "Requests sent to upstreams, by result (ok, or the kind of failure). Retries and fallbacks make them more than requests.", "provider", "model", "result")
 	m.fallbacks = m.counter("fallbacks_total", "Switches from one target (provider/model) to the next of a written chain, by the failure that caused them.", "from", "to", "reason")
 	m.counts = m.counter("count_requests_total", "Token counts (count_tokens) that have ended. They are no generations and are in none of the other request metrics.", "provider", "model", "outcome")
+	m.guesses = m.histogram("estimate_error_ratio", "How far the estimate of a prompt's tokens, which count_tokens gives where nobody counts, was from the usage that the answer reported, as a share of that; side says whether it was too low, or not (high). Each answer is compared before it is learned from.", errorBuckets, "provider", "side")
 	m.up = m.gauge("provider_up", "1 when the provider's last probe succeeded, else 0.", "provider")
 	m.circuit = m.gauge("circuit_state", "State of a target's circuit breaker: 0 closed, 1 half open, 2 open.", "provider", "model")
 	m.rejected = m.counter("rejected_total", "Requests refused at the door, by reason.", "reason")
@@ -144,6 +150,13 @@ func (m *Metrics) observeAttempts(rec *exchange.Record, s *series) {
 		for k, n := range [len(kinds)]int64{u.Input, u.Output, u.CacheRead, u.CacheWrite5m + u.CacheWrite1h, u.Thinking} {
 			if n > 0 { // a counter panics on what is below zero
 				at.tokens[k].Add(float64(n))
+			}
+		}
+		if truth := u.Prompt(); a.Guess > 0 && truth > 0 {
+			if off := float64(a.Guess-truth) / float64(truth); off < 0 {
+				at.low().Observe(-off)
+			} else {
+				at.high().Observe(off)
 			}
 		}
 		if a.Priced {
@@ -246,6 +259,8 @@ func (m *Metrics) resolve(p, mod string) *series {
 		duration:  m.duration.WithLabelValues(p, mod),
 		first:     m.first.WithLabelValues(p, mod),
 		cost:      sync.OnceValue(func() prometheus.Counter { return m.cost.WithLabelValues(p, mod) }),
+		low:       sync.OnceValue(func() prometheus.Observer { return m.guesses.WithLabelValues(p, "low") }),
+		high:      sync.OnceValue(func() prometheus.Observer { return m.guesses.WithLabelValues(p, "high") }),
 		unpriced:  sync.OnceValue(func() prometheus.Counter { return m.unpriced.WithLabelValues(p, mod) }),
 	}
 	for i, k := range kinds {

@@ -131,6 +131,42 @@ func TestHistograms(t *testing.T) {
 	}
 }
 
+// How far an estimate was off is told apart by its side; what was not compared, or came to nothing, is not counted.
+func TestEstimateError(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	m := New(reg)
+	for _, row := range []struct {
+		state exchange.State
+		guess int64
+	}{{exchange.Settled, 75}, {exchange.Settled, 100}, {exchange.Settled, 150}, {exchange.Settled, 0}, {exchange.Void, 75}} {
+		rec := answered("ollama", "m")
+		rec.Attempts[0].State, rec.Attempts[0].Guess, rec.Attempts[0].Usage = row.state, row.guess, messages.Usage{Input: 60, CacheRead: 40}
+		m.ObserveExchange(rec, time.Second)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range families {
+		if f.GetName() != "signalbox_estimate_error_ratio" {
+			continue
+		}
+		for _, x := range f.Metric {
+			got[fmt.Sprint(x.Label)] = fmt.Sprintf("%d %.2f", x.Histogram.GetSampleCount(), x.Histogram.GetSampleSum())
+		}
+	}
+	want := map[string]string{`[name:"provider" value:"ollama" name:"side" value:"low"]`: "1 0.25", `[name:"provider" value:"ollama" name:"side" value:"high"]`: "2 0.50"}
+	if len(got) != len(want) {
+		t.Errorf("%v", got)
+	}
+	for labels, figures := range got {
+		if w := want[strings.ReplaceAll(labels, "  ", " ")]; w != figures { // the text form of a label has one blank or two
+			t.Errorf("%s: %s, want %s", labels, figures, w)
+		}
+	}
+}
+
 func TestStates(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := New(reg)
