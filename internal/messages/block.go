@@ -584,27 +584,8 @@ func (d *decoder) tool(t *Tool) error {
 		if raw[0] == 'n' {
 			continue
 		}
-		name := string(key)
-		if !toolFits(name, raw) {
-			name = "" // not to be read
-		}
-		switch name {
-		case "type":
-			t.Type = stringOf(raw)
-		case "name":
-			t.Name = stringOf(raw)
-		case "description":
-			t.Description = literal(raw)
-		case "input_schema":
-			t.Schema = raw
-		case "defer_loading":
-			t.Deferred = raw[0] == 't'
-		case "cache_control":
-			t.Cache = raw
-		default:
-			if name = string(key); says("tools."+name, view(raw)) {
-				t.Unread = append(t.Unread, name)
-			}
+		if !t.read(key, raw) && says("tools."+string(key), view(raw)) {
+			t.Unread = append(t.Unread, string(key))
 		}
 	}
 	t.Raw = d.b[start:d.i:d.i]
@@ -615,6 +596,30 @@ func (d *decoder) tool(t *Tool) error {
 		return d.invalid(".name", "is required and must be a string")
 	}
 	return nil
+}
+
+// read takes a member, if it is one that is read and has the type that it must have.
+func (t *Tool) read(key, raw []byte) bool {
+	if !toolFits(key, raw) {
+		return false
+	}
+	switch string(key) {
+	case "type":
+		t.Type = stringOf(raw)
+	case "name":
+		t.Name = stringOf(raw)
+	case "description":
+		t.Description = literal(raw)
+	case "input_schema":
+		t.Schema = raw
+	case "defer_loading":
+		t.Deferred = raw[0] == 't'
+	case "cache_control":
+		t.Cache = raw
+	default:
+		return false
+	}
+	return true
 }
 
 func (c *Conversation) toolChoice(v gjson.Result) (ToolChoice, error) {

@@ -104,8 +104,8 @@ func fits(member []byte, first byte) bool {
 }
 
 // toolFits does the same for a tool's. A schema that is true allows everything, as none does.
-func toolFits(member string, raw []byte) bool {
-	switch member {
+func toolFits(member, raw []byte) bool {
+	switch string(member) {
 	case "type", "description":
 		return raw[0] == '"'
 	case "defer_loading":
