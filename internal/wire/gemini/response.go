@@ -1,8 +1,6 @@
 package gemini
 
 import (
-	"bytes"
-
 	"github.com/tidwall/gjson"
 
 	"signalbox/internal/messages"
@@ -12,43 +10,20 @@ import (
 // Decode reads a whole reply. The errors are *fault.Error: an error document in spite of the 200, a body that is no reply. A
 // server that streams though it was not asked to is understood.
 func (j *Job) Decode(body []byte) (*messages.Response, error) {
-	body = wire.Trim(body)
-	if wire.IsStream(body) {
-		return wire.Collect(j.DecodeStream(bytes.NewReader(body)))
-	}
-	if err := j.newDecoder().document(body); err != nil {
-		return nil, err
-	}
-	r, err := j.engine.Response()
-	if err != nil {
-		return nil, j.named(err)
-	}
-	return r, nil
+	return j.newDecoder().Whole(body)
 }
 
 // document feeds the engine from one JSON document: a reply, or the list of replies that a stream is without alt=sse.
-func (d *decoder) document(body []byte) error {
-	switch {
-	case len(body) == 0:
-		return d.j.broken(badBody, "the upstream answered 200 with an empty body")
-	case !valid(body):
-		return d.j.broken(badBody, "the upstream answered 200 with a body that is not JSON")
-	}
-	v := messages.View(body)
+func (d *decoder) document(v gjson.Result, body []byte) error {
 	d.whole = true
 	var err error
 	switch {
 	case v.IsArray():
-		v.ForEach(func(_, x gjson.Result) bool {
-			if x.IsObject() {
-				err = d.chunk(x)
-			}
-			return err == nil
-		})
+		err = d.chunks(v)
 	case v.IsObject():
 		err = d.chunk(v)
 	default:
-		err = d.j.broken(badBody, "the upstream answered 200 with JSON that is no reply")
+		err = d.Broken(wire.BadBody, "the upstream answered 200 with JSON that is no reply")
 	}
 	if err != nil {
 		return err
@@ -63,9 +38,9 @@ func (d *decoder) document(body []byte) error {
 		return nil // a list that ends too soon: the engine says so
 	}
 	if text := wire.ErrorText(body); text != "" {
-		return d.j.broken(badBody, "the upstream answered 200 without a candidate: "+text)
+		return d.Broken(wire.BadBody, "the upstream answered 200 without a candidate: "+text)
 	}
-	return d.j.broken(badBody, "the upstream answered 200 without a candidate")
+	return d.Broken(wire.BadBody, "the upstream answered 200 without a candidate")
 }
 
 // readUsage reads the figures of a usageMetadata object; ok is false when it does not say what the prompt was. Counters of zero

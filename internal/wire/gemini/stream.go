@@ -2,7 +2,6 @@ package gemini
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"iter"
 	"net/http"
@@ -11,37 +10,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"signalbox/internal/fault"
 	"signalbox/internal/messages"
-	"signalbox/internal/sse"
 	"signalbox/internal/wire"
 )
 
 // DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document, or with a list of them,
 // instead of events is understood.
 func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
-	d := j.newDecoder()
-	d.up = up
-	events := j.engine.Stream(up, d.next)
-	return func(yield func(messages.Event, error) bool) {
-		for ev, err := range events {
-			if err != nil {
-				err = j.named(err)
-			}
-			if !yield(ev, err) {
-				return
-			}
-		}
-	}
-}
-
-// named puts the provider's name on an error of the engine or the reader.
-func (j *Job) named(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) && f.Provider == "" {
-		f.Provider = j.o.Provider
-	}
-	return err
+	return j.newDecoder().Stream(up)
 }
 
 // spoken is the kind of the part that was said last.
@@ -56,10 +32,9 @@ const (
 
 // decoder reads one answer. Nothing of a chunk outlives it but what the engine has copied.
 type decoder struct {
-	j      *Job
-	e      *wire.Engine
-	up     io.Reader
-	frames *sse.Reader
+	wire.Listener
+	j *Job
+	e *wire.Engine
 
 	last    spoken
 	signed  bool               // the thinking block in progress carries a signature
@@ -70,78 +45,41 @@ type decoder struct {
 	texts   []messages.Literal // the text in progress, where all is there already
 	counted bool               // figures were read
 	usage   messages.Usage
-	ended   bool
 }
 
-func (j *Job) newDecoder() *decoder { return &decoder{j: j, e: j.engine} }
+func (j *Job) newDecoder() *decoder {
+	d := &decoder{j: j, e: j.engine}
+	d.Listener = wire.Listener{Engine: j.engine, Provider: j.o.Provider, Document: d.document, Event: d.frame}
+	return d
+}
 
-// next reads one frame and feeds the engine.
-func (d *decoder) next() error {
-	if d.ended {
-		return io.EOF
-	}
-	if d.frames == nil {
-		frames, document, err := wire.Open(d.up)
-		switch {
-		case err != nil:
-			return err
-		case document != nil:
-			d.ended = true
-			return d.document(document)
-		}
-		d.frames = frames
-	}
-	f, err := d.frames.Next()
-	if err != nil {
-		if errors.Is(err, sse.ErrTooLong) {
-			return d.j.broken(protocol, "the upstream sent an event longer than the limit")
-		}
-		return err
-	}
-	if f.Lull() {
-		return wire.ErrLull
-	}
-	data := bytes.TrimSpace(f.Data)
+// frame reads one event: a chunk, or a list of them.
+func (d *decoder) frame(name string, v gjson.Result, data []byte) (err error) {
 	switch {
-	case len(data) == 0:
-		return nil
-	case string(data) == "[DONE]":
-		d.ended = true
-		return io.EOF
-	case !valid(data):
-		if f.Event == "error" {
-			return d.j.inside(data, midstream)
-		}
-		if d.e.Finished() {
-			return nil // talk after the end is not listened to
-		}
-		return d.j.broken(protocol, "the upstream sent an event that is not JSON")
-	case f.Event == "error":
-		return d.j.inside(data, midstream)
-	}
-	v := messages.View(data)
-	if v.IsArray() {
-		v.ForEach(func(_, x gjson.Result) bool {
-			if x.IsObject() {
-				err = d.chunk(x)
-			}
-			return err == nil
-		})
-		return err
-	}
-	if !v.IsObject() {
+	case name == "error":
+		return d.Inside(data, wire.Midstream)
+	case v.IsArray():
+		return d.chunks(v)
+	case !v.IsObject():
 		return nil
 	}
 	return d.chunk(v)
 }
 
+func (d *decoder) chunks(list gjson.Result) (err error) {
+	list.ForEach(func(_, x gjson.Result) bool {
+		if x.IsObject() {
+			err = d.chunk(x)
+		}
+		return err == nil
+	})
+	return err
+}
+
 // chunk feeds one chunk, which is a reply in part: what it says, then its finish. Chunks without a candidate, and candidates
 // without parts, are normal.
 func (d *decoder) chunk(v gjson.Result) error {
-	outcome := midstream
-	if !d.e.Started() {
-		outcome = errorIn200
-	}
+	outcome := d.Failure()
 	var failure, candidate, blocked gjson.Result
 	v.ForEach(func(k, f gjson.Result) bool {
 		switch k.Str {
@@ -160,7 +98,7 @@ func (d *decoder) chunk(v gjson.Result) error {
 		case "promptFeedback":
 			blocked = f.Get("blockReason")
 		case "error":
-			if isError(f) {
+			if wire.IsError(f) {
 				failure = f
 			}
 		}
@@ -191,7 +129,7 @@ func (d *decoder) chunk(v gjson.Result) error {
 
 // failed is an error document that came with a 200. A key that Google does not know stays the gateway's trouble there too.
 func (d *decoder) failed(doc []byte, outcome string) error {
-	e := d.j.inside(doc, outcome)
+	e := d.Inside(doc, outcome)
 	if bytes.Contains(doc, []byte("API_KEY_INVALID")) {
 		e = ReadError(d.j.o.Provider, http.StatusBadRequest, nil, doc)
 		e.Outcome = outcome
@@ -361,7 +299,7 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 	case "STOP":
 		reason = "end_turn"
 		if !d.e.Started() && d.counted && d.usage.Output == 0 {
-			f := d.j.broken(empty, "the upstream's model stopped and said nothing at all")
+			f := d.Broken(empty, "the upstream's model stopped and said nothing at all")
 			f.Void = true // no token was made
 			return f
 		}
@@ -370,17 +308,14 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 	case "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION":
 		reason = "refusal"
 	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE":
-		outcome := midstream
-		if !d.e.Started() {
-			outcome = errorIn200
-		}
+		outcome := d.Failure()
 		text := "the upstream's model stopped with " + said
 		if message.Type == gjson.String {
 			if more := wire.ErrorText([]byte(message.Raw)); more != "" {
 				text += ": " + more
 			}
 		}
-		return d.j.broken(outcome, text)
+		return d.Broken(outcome, text)
 	default:
 		reason = "end_turn"
 		d.j.notes.Approximate("stop_reason")

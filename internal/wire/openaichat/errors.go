@@ -3,10 +3,7 @@ package openaichat
 import (
 	"net/http"
 
-	"github.com/tidwall/gjson"
-
 	"signalbox/internal/fault"
-	"signalbox/internal/messages"
 	"signalbox/internal/wire"
 )
 
@@ -15,43 +12,8 @@ func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
 	return wire.ReadError(j.quirks.Provider, status, h, body)
 }
 
-// inside is an error document that came with a 200: in a whole reply, or in a chunk of a stream.
-func (j *Job) inside(doc []byte, outcome string) *fault.Error {
-	e := wire.ReadError(j.quirks.Provider, http.StatusOK, nil, doc)
-	e.Outcome = outcome
-	return e
-}
-
-func (j *Job) broken(outcome, message string) *fault.Error {
-	return &fault.Error{Kind: fault.Upstream, Provider: j.quirks.Provider, Message: message, Outcome: outcome}
-}
-
-// The labels of failures inside a 200.
-const (
-	errorIn200  = "error_in_200"
-	badBody     = "bad_body"
-	protocol    = "protocol"
-	midstream   = "midstream_error"
-	errorFinish = "the upstream failed while it was answering, and did not say why"
-)
-
-// isError reports whether a top-level error member says that something went wrong: some servers always send one, empty.
-func isError(v gjson.Result) bool {
-	switch v.Type {
-	case gjson.String:
-		return v.Str != ""
-	case gjson.True:
-		return true
-	case gjson.JSON:
-		found := false
-		v.ForEach(func(_, x gjson.Result) bool {
-			found = true
-			return false
-		})
-		return found
-	}
-	return false
-}
+// errorFinish is what a failure without a word of its own is called.
+const errorFinish = "the upstream failed while it was answering, and did not say why"
 
 // errorNative reports whether a native finish reason tells of a failure, which OpenRouter gives a harmless finish reason.
 func errorNative(native string) bool {
@@ -61,6 +23,3 @@ func errorNative(native string) bool {
 	}
 	return false
 }
-
-// valid proves the grammar of an upstream's JSON before anything reads it.
-func valid(b []byte) bool { return messages.Valid(b) == nil }

@@ -1,8 +1,6 @@
 package openaichat
 
 import (
-	"bytes"
-
 	"github.com/tidwall/gjson"
 
 	"signalbox/internal/messages"
@@ -12,43 +10,25 @@ import (
 // Decode reads a whole reply. The errors are *fault.Error: an error document in spite of the 200, a body that is no reply. A
 // server that streams though it was not asked to is understood.
 func (j *Job) Decode(body []byte) (*messages.Response, error) {
-	body = wire.Trim(body)
-	if wire.IsStream(body) {
-		return wire.Collect(j.DecodeStream(bytes.NewReader(body)))
-	}
-	if err := j.newDecoder().whole(body); err != nil {
-		return nil, err
-	}
-	r, err := j.engine.Response()
-	if err != nil {
-		return nil, j.named(err)
-	}
-	return r, nil
+	return j.newDecoder().Whole(body)
 }
 
 // whole feeds the engine from one JSON document, thinking first, then text, then calls, and finishes it.
-func (d *decoder) whole(body []byte) error {
-	switch {
-	case len(body) == 0:
-		return d.j.broken(badBody, "the upstream answered 200 with an empty body")
-	case !valid(body):
-		return d.j.broken(badBody, "the upstream answered 200 with a body that is not JSON")
-	}
-	v := messages.View(body)
+func (d *decoder) whole(v gjson.Result, body []byte) error {
 	if v.IsArray() { // an error document in a list
-		if doc := v.Get("0"); isError(doc.Get("error")) {
-			return d.j.inside([]byte(doc.Raw), errorIn200)
+		if doc := v.Get("0"); wire.IsError(doc.Get("error")) {
+			return d.Inside([]byte(doc.Raw), wire.ErrorIn200)
 		}
 	}
 	if !v.IsObject() {
-		return d.j.broken(badBody, "the upstream answered 200 with JSON that is no reply")
+		return d.Broken(wire.BadBody, "the upstream answered 200 with JSON that is no reply")
 	}
-	c, err := d.members(v, errorIn200)
+	c, err := d.members(v, wire.ErrorIn200)
 	if err != nil {
 		return err
 	}
 	if !c.choice.Exists() {
-		return d.j.broken(badBody, noChoices(body))
+		return d.Broken(wire.BadBody, noChoices(body))
 	}
 	ch := d.readChoice(c.choice)
 	said := ch.message
@@ -56,10 +36,10 @@ func (d *decoder) whole(body []byte) error {
 		said = ch.delta // the form of a chunk in a whole reply
 	}
 	if !said.IsObject() {
-		return d.j.broken(badBody, "the upstream's reply has a choice without a message")
+		return d.Broken(wire.BadBody, "the upstream's reply has a choice without a message")
 	}
 	d.speech(said, true)
-	if err := d.failed(&ch, errorIn200); err != nil {
+	if err := d.failed(&ch, wire.ErrorIn200); err != nil {
 		return err
 	}
 	if !d.e.Finished() {

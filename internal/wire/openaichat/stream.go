@@ -1,8 +1,6 @@
 package openaichat
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"iter"
 	"strings"
@@ -10,103 +8,41 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"signalbox/internal/fault"
 	"signalbox/internal/messages"
 	"signalbox/internal/money"
-	"signalbox/internal/sse"
 	"signalbox/internal/wire"
 )
 
 // DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document instead is understood.
 func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
-	d := j.newDecoder()
-	d.up = up
-	events := j.engine.Stream(up, d.next)
-	return func(yield func(messages.Event, error) bool) {
-		for ev, err := range events {
-			if err != nil {
-				err = j.named(err)
-			}
-			if !yield(ev, err) {
-				return
-			}
-		}
-	}
-}
-
-// named puts the provider's name on an error of the engine or the reader.
-func (j *Job) named(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) && f.Provider == "" {
-		f.Provider = j.quirks.Provider
-	}
-	return err
+	return j.newDecoder().Stream(up)
 }
 
 // decoder reads one answer. Nothing of a chunk outlives it but what the engine has copied.
 type decoder struct {
-	j      *Job
-	e      *wire.Engine
-	up     io.Reader
-	frames *sse.Reader
+	wire.Listener
+	j *Job
+	e *wire.Engine
 
 	state   details // opaque reasoning state not yet handed over
 	refused bool    // refusal text was shown
 	usage   messages.Usage
 	counted bool // usage holds figures
 	fresh   bool // usage was read since it was last handed over
-	ended   bool
 }
 
-func (j *Job) newDecoder() *decoder { return &decoder{j: j, e: j.engine} }
+func (j *Job) newDecoder() *decoder {
+	d := &decoder{j: j, e: j.engine}
+	d.Listener = wire.Listener{Engine: j.engine, Provider: j.quirks.Provider, Document: d.whole, Event: d.frame}
+	return d
+}
 
-// next reads one frame and feeds the engine.
-func (d *decoder) next() error {
-	if d.ended {
-		return io.EOF
-	}
-	if d.frames == nil {
-		frames, document, err := wire.Open(d.up)
-		switch {
-		case err != nil:
-			return err
-		case document != nil:
-			d.ended = true
-			return d.whole(document)
-		}
-		d.frames = frames
-	}
-	f, err := d.frames.Next()
-	if err != nil {
-		if errors.Is(err, sse.ErrTooLong) {
-			return d.j.broken(protocol, "the upstream sent an event longer than the limit")
-		}
-		return err
-	}
-	if f.Lull() {
-		return wire.ErrLull
-	}
-	data := bytes.TrimSpace(f.Data)
+// frame reads one event.
+func (d *decoder) frame(name string, v gjson.Result, data []byte) error {
 	switch {
-	case len(data) == 0:
-		return nil
-	case string(data) == "[DONE]":
-		d.ended = true
-		return io.EOF
-	case !valid(data):
-		if f.Event == "error" {
-			return d.j.inside(data, midstream)
-		}
-		if d.e.Finished() {
-			return nil // talk after the end is not listened to
-		}
-		return d.j.broken(protocol, "the upstream sent an event that is not JSON")
-	}
-	v := messages.View(data)
-	if f.Event == "error" {
-		return d.j.inside(data, midstream)
-	}
-	if !v.IsObject() {
+	case name == "error":
+		return d.Inside(data, wire.Midstream)
+	case !v.IsObject():
 		return nil
 	}
 	return d.chunk(v)
@@ -134,11 +70,11 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 			if u := f.Get("usage"); u.IsObject() && !usage.IsObject() {
 				usage = u
 			}
-			if e := f.Get("error"); isError(e) {
+			if e := f.Get("error"); wire.IsError(e) {
 				failure = e
 			}
 		case "error":
-			if isError(f) {
+			if wire.IsError(f) {
 				failure = f
 			}
 		case "object", "type":
@@ -150,7 +86,7 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 	})
 	d.count(usage)
 	if failure.Exists() || object.Exists() {
-		return c, d.j.inside([]byte(v.Raw), outcome)
+		return c, d.Inside([]byte(v.Raw), outcome)
 	}
 	return c, nil
 }
@@ -185,10 +121,7 @@ func (d *decoder) settle() {
 // chunk feeds one chunk: what it says, then its finish. Chunks without a choice, without a delta and with an empty one are
 // normal.
 func (d *decoder) chunk(v gjson.Result) error {
-	outcome := midstream
-	if !d.e.Started() {
-		outcome = errorIn200
-	}
+	outcome := d.Failure()
 	c, err := d.members(v, outcome)
 	if err != nil {
 		d.settle()
@@ -239,7 +172,7 @@ func (d *decoder) readChoice(v gjson.Result) (ch choice) {
 		case "stop_reason", "matched_stop":
 			ch.stopped = messages.LiteralOf(f)
 		case "error":
-			if isError(f) {
+			if wire.IsError(f) {
 				ch.failure = f
 			}
 		case "usage": // Moonshot
@@ -408,11 +341,11 @@ func (d *decoder) piece(index int, id string, function gjson.Result, whole bool)
 func (d *decoder) failed(ch *choice, outcome string) error {
 	switch {
 	case ch.failure.Exists():
-		return d.j.inside([]byte(ch.failure.Raw), outcome)
+		return d.Inside([]byte(ch.failure.Raw), outcome)
 	case ch.finish == "error":
-		return d.j.broken(outcome, errorFinish)
+		return d.Broken(outcome, errorFinish)
 	case errorNative(ch.native) && !d.e.Started() && len(d.state.entries) == 0:
-		return d.j.broken(outcome, "the upstream's model stopped with "+strings.Clone(ch.native)+" and said nothing")
+		return d.Broken(outcome, "the upstream's model stopped with "+strings.Clone(ch.native)+" and said nothing")
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package responses
 
 import (
-	"bytes"
-
 	"github.com/tidwall/gjson"
 
 	"signalbox/internal/messages"
@@ -12,39 +10,21 @@ import (
 // Decode reads a whole reply. The errors are *fault.Error: an error document in spite of the 200, a reply that failed or is not
 // complete, a body that is no reply. A server that streams though it was not asked to is understood.
 func (j *Job) Decode(body []byte) (*messages.Response, error) {
-	body = wire.Trim(body)
-	if wire.IsStream(body) {
-		return wire.Collect(j.DecodeStream(bytes.NewReader(body)))
-	}
-	if err := j.newDecoder().whole(body); err != nil {
-		return nil, err
-	}
-	r, err := j.engine.Response()
-	if err != nil {
-		return nil, j.named(err)
-	}
-	return r, nil
+	return j.newDecoder().Whole(body)
 }
 
 // whole feeds the engine from one JSON document, item by item, and finishes it.
-func (d *decoder) whole(body []byte) error {
-	switch {
-	case len(body) == 0:
-		return d.j.broken(badBody, "the upstream answered 200 with an empty body")
-	case !valid(body):
-		return d.j.broken(badBody, "the upstream answered 200 with a body that is not JSON")
-	}
-	v := messages.View(body)
+func (d *decoder) whole(v gjson.Result, body []byte) error {
 	if v.IsArray() { // an error document in a list
-		if doc := v.Get("0"); isError(doc.Get("error")) {
-			return d.j.inside([]byte(doc.Raw), errorIn200)
+		if doc := v.Get("0"); wire.IsError(doc.Get("error")) {
+			return d.Inside([]byte(doc.Raw), wire.ErrorIn200)
 		}
 	}
 	if !v.IsObject() {
-		return d.j.broken(badBody, "the upstream answered 200 with JSON that is no reply")
+		return d.Broken(wire.BadBody, "the upstream answered 200 with JSON that is no reply")
 	}
 	if v.Get("type").Str == "error" {
-		return d.j.inside(body, errorIn200)
+		return d.Inside(body, wire.ErrorIn200)
 	}
 	r := readReply(v)
 	if inner := v.Get("response"); !r.output.IsArray() && inner.IsObject() {
@@ -52,11 +32,11 @@ func (d *decoder) whole(body []byte) error {
 	}
 	d.count(r.usage)
 	switch {
-	case isError(r.failure), r.status == "failed", r.status == "cancelled":
+	case wire.IsError(r.failure), r.status == "failed", r.status == "cancelled":
 	case r.status == "in_progress", r.status == "queued":
-		return d.j.broken(badBody, "the upstream answered with a reply that is not complete")
+		return d.Broken(wire.BadBody, "the upstream answered with a reply that is not complete")
 	case !r.output.IsArray() && r.text.Empty():
-		return d.j.broken(badBody, noOutput(body))
+		return d.Broken(wire.BadBody, noOutput(body))
 	}
 	return d.end(r, "")
 }

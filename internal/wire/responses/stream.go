@@ -1,52 +1,26 @@
 package responses
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"iter"
 	"strings"
 
 	"github.com/tidwall/gjson"
 
-	"signalbox/internal/fault"
 	"signalbox/internal/messages"
-	"signalbox/internal/sse"
 	"signalbox/internal/wire"
 )
 
 // DecodeStream reads a streamed reply as it comes. A server that answers with one JSON document instead is understood.
 func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
-	d := j.newDecoder()
-	d.up = up
-	events := j.engine.Stream(up, d.next)
-	return func(yield func(messages.Event, error) bool) {
-		for ev, err := range events {
-			if err != nil {
-				err = j.named(err)
-			}
-			if !yield(ev, err) {
-				return
-			}
-		}
-	}
-}
-
-// named puts the provider's name on an error of the engine or the reader.
-func (j *Job) named(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) && f.Provider == "" {
-		f.Provider = j.quirks.Provider
-	}
-	return err
+	return j.newDecoder().Stream(up)
 }
 
 // decoder reads one answer. Nothing of an event outlives it but what the engine has copied.
 type decoder struct {
-	j      *Job
-	e      *wire.Engine
-	up     io.Reader
-	frames *sse.Reader
+	wire.Listener
+	j *Job
+	e *wire.Engine
 
 	items    []*item // in the order in which they were first seen
 	speaking *item   // the one that spoke last
@@ -54,72 +28,24 @@ type decoder struct {
 	refused  bool // refusal text was shown
 	usage    messages.Usage
 	counted  bool // usage holds figures
-	ended    bool
 }
 
 func (j *Job) newDecoder() *decoder {
-	return &decoder{j: j, e: j.engine, stop: stopper{stops: j.stops}}
+	d := &decoder{j: j, e: j.engine, stop: stopper{stops: j.stops}}
+	d.Listener = wire.Listener{Engine: j.engine, Provider: j.quirks.Provider, Document: d.whole, Event: d.frame}
+	return d
 }
 
-// next reads one frame and feeds the engine.
-func (d *decoder) next() error {
-	if d.ended {
-		return io.EOF
-	}
-	if d.frames == nil {
-		frames, document, err := wire.Open(d.up)
-		switch {
-		case err != nil:
-			return err
-		case document != nil:
-			d.ended = true
-			return d.whole(document)
-		}
-		d.frames = frames
-	}
-	f, err := d.frames.Next()
-	if err != nil {
-		if errors.Is(err, sse.ErrTooLong) {
-			return d.j.broken(protocol, "the upstream sent an event longer than the limit")
-		}
-		return err
-	}
-	if f.Lull() {
-		return wire.ErrLull
-	}
-	data := bytes.TrimSpace(f.Data)
-	switch {
-	case len(data) == 0:
-		return nil
-	case string(data) == "[DONE]": // a habit from the other dialect; it says nothing here
-		d.ended = true
-		return nil
-	case !valid(data):
-		switch {
-		case d.e.Finished(): // talk after the end is not listened to
-			return nil
-		case f.Event == "error":
-			return d.j.inside(data, d.outcome())
-		}
-		return d.j.broken(protocol, "the upstream sent an event that is not JSON")
-	}
-	v := messages.View(data)
+// frame reads one event. Its type stands in the data, and mostly as its name, too.
+func (d *decoder) frame(name string, v gjson.Result, _ []byte) error {
 	if !v.IsObject() {
 		return nil
 	}
 	kind := v.Get("type").String()
-	if kind == "" || f.Event == "error" {
-		kind = f.Event
+	if kind == "" || name == "error" {
+		kind = name
 	}
 	return d.event(kind, v)
-}
-
-// outcome is the label of a failure that the upstream tells of now.
-func (d *decoder) outcome() string {
-	if d.e.Started() {
-		return midstream
-	}
-	return errorIn200
 }
 
 // event feeds one event.
@@ -165,12 +91,12 @@ func (d *decoder) event(kind string, v gjson.Result) error {
 		if d.e.Finished() {
 			return nil
 		}
-		return d.j.inside([]byte(v.Raw), d.outcome())
+		return d.Inside([]byte(v.Raw), d.Failure())
 	default:
 		// An error document among the events, from a server whose gateway speaks for it. Events of tools that the provider runs
 		// itself, and those of the future, are passed over: what they came to stands in their item.
-		if !strings.HasPrefix(kind, "response.") && isError(v.Get("error")) && !d.e.Finished() {
-			return d.j.inside([]byte(v.Raw), d.outcome())
+		if !strings.HasPrefix(kind, "response.") && wire.IsError(v.Get("error")) && !d.e.Finished() {
+			return d.Inside([]byte(v.Raw), d.Failure())
 		}
 	}
 	return nil
@@ -179,14 +105,14 @@ func (d *decoder) event(kind string, v gjson.Result) error {
 // onEnd reads the last event of an answer: what was not said yet, the figures, and how it ended.
 func (d *decoder) onEnd(kind string, v gjson.Result) error {
 	r := readReply(v.Get("response"))
-	if !isError(r.failure) && isError(v.Get("error")) {
+	if !wire.IsError(r.failure) && wire.IsError(v.Get("error")) {
 		r.failure = v.Get("error")
 	}
 	if !r.usage.IsObject() {
 		r.usage = v.Get("usage")
 	}
 	d.count(r.usage)
-	d.ended = true
+	d.End()
 	return d.end(r, kind)
 }
 
@@ -230,12 +156,12 @@ func (d *decoder) end(r reply, kind string) error {
 // failure is the error that an answer ended with, if it did. An incomplete one may hold an error that says why.
 func (d *decoder) failure(r reply, status string) error {
 	switch {
-	case isError(r.failure) && status != "incomplete":
-		return d.j.inside([]byte(`{"error":`+r.failure.Raw+`}`), d.outcome())
+	case wire.IsError(r.failure) && status != "incomplete":
+		return d.Inside([]byte(`{"error":`+r.failure.Raw+`}`), d.Failure())
 	case status == "failed":
-		return d.j.broken(d.outcome(), "the upstream failed while it was answering, and did not say why")
+		return d.Broken(d.Failure(), "the upstream failed while it was answering, and did not say why")
 	case status == "cancelled", status == "canceled":
-		return d.j.broken(d.outcome(), "the upstream cancelled its answer")
+		return d.Broken(d.Failure(), "the upstream cancelled its answer")
 	}
 	return nil
 }

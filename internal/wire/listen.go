@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+
+	"signalbox/internal/fault"
+	"signalbox/internal/messages"
+	"signalbox/internal/sse"
+)
+
+// The labels of failures inside a 200.
+const (
+	ErrorIn200 = "error_in_200"
+	BadBody    = "bad_body"
+	Protocol   = "protocol"
+	Midstream  = "midstream_error"
+)
+
+// Listener reads one answer of a dialect that streams server-sent events: the framing, a document where a stream was asked for
+// and a stream where none was, and what breaks in every such dialect. What the words mean is the dialect's own.
+type Listener struct {
+	Engine   *Engine
+	Provider string // the provider's name, for errors
+	// Document feeds the engine from a whole reply and finishes it. body is JSON of proven grammar, v a view of it.
+	Document func(v gjson.Result, body []byte) error
+	// Event feeds the engine from one event; the same holds for its data.
+	Event func(name string, v gjson.Result, data []byte) error
+
+	up     io.Reader
+	frames *sse.Reader
+	ended  bool
+}
+
+// Stream reads a streamed reply as it comes. It does not close up; an error ends the sequence.
+func (l *Listener) Stream(up io.Reader) iter.Seq2[messages.Event, error] {
+	l.up = up
+	events := l.Engine.Stream(up, l.next)
+	return func(yield func(messages.Event, error) bool) {
+		for ev, err := range events {
+			if err != nil {
+				err = l.named(err)
+			}
+			if !yield(ev, err) {
+				return
+			}
+		}
+	}
+}
+
+// Whole reads a whole reply. The errors are *fault.Error.
+func (l *Listener) Whole(body []byte) (*messages.Response, error) {
+	body = Trim(body)
+	if IsStream(body) {
+		return Collect(l.Stream(bytes.NewReader(body)))
+	}
+	if err := l.document(body); err != nil {
+		return nil, err
+	}
+	r, err := l.Engine.Response()
+	if err != nil {
+		return nil, l.named(err)
+	}
+	return r, nil
+}
+
+// Broken is an answer that breaks the dialect's rules.
+func (l *Listener) Broken(outcome, message string) *fault.Error {
+	return &fault.Error{Kind: fault.Upstream, Provider: l.Provider, Message: message, Outcome: outcome}
+}
+
+// Inside is an error document that came with a 200: in a whole reply, or in an event of a stream.
+func (l *Listener) Inside(doc []byte, outcome string) *fault.Error {
+	e := ReadError(l.Provider, http.StatusOK, nil, doc)
+	e.Outcome = outcome
+	return e
+}
+
+// named puts the provider's name on an error of the engine or the reader.
+func (l *Listener) named(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Provider == "" {
+		f.Provider = l.Provider
+	}
+	return err
+}
+
+// next reads one frame and feeds the engine.
+func (l *Listener) next() error {
+	if l.ended {
+		return io.EOF
+	}
+	if l.frames == nil {
+		frames, document, err := Open(l.up)
+		switch {
+		case err != nil:
+			return err
+		case document != nil:
+			l.ended = true
+			return l.document(document)
+		}
+		l.frames = frames
+	}
+	f, err := l.frames.Next()
+	if err != nil {
+		if errors.Is(err, sse.ErrTooLong) {
+			return l.Broken(Protocol, "the upstream sent an event longer than the limit")
+		}
+		return err
+	}
+	if f.Lull() {
+		return ErrLull
+	}
+	data := bytes.TrimSpace(f.Data)
+	switch {
+	case len(data) == 0:
+		return nil
+	case string(data) == "[DONE]":
+		l.ended = true
+		return io.EOF
+	case messages.Valid(data) == nil:
+		return l.Event(f.Event, messages.View(data), data)
+	case f.Event == "error":
+		return l.Inside(data, l.Failure())
+	case l.Engine.Finished():
+		return nil // talk after the end is not listened to
+	}
+	return l.Broken(Protocol, "the upstream sent an event that is not JSON")
+}
+
+// End says that the event was the last: what stands behind it is not read.
+func (l *Listener) End() { l.ended = true }
+
+func (l *Listener) document(body []byte) error {
+	switch {
+	case len(body) == 0:
+		return l.Broken(BadBody, "the upstream answered 200 with an empty body")
+	case messages.Valid(body) != nil:
+		return l.Broken(BadBody, "the upstream answered 200 with a body that is not JSON")
+	}
+	return l.Document(messages.View(body), body)
+}
+
+// Failure is the label of a failure that the upstream tells of now.
+func (l *Listener) Failure() string {
+	if l.Engine.Started() {
+		return Midstream
+	}
+	return ErrorIn200
+}
+
+// IsError reports whether an error member says that something went wrong: many servers always send one, null or empty.
+func IsError(v gjson.Result) bool {
+	switch v.Type {
+	case gjson.String:
+		return v.Str != ""
+	case gjson.True:
+		return true
+	case gjson.JSON:
+		found := false
+		v.ForEach(func(_, _ gjson.Result) bool {
+			found = true
+			return false
+		})
+		return found
+	}
+	return false
+}
