@@ -197,12 +197,20 @@ func (o *outcome) succeeds(t *testing.T, says string) {
 
 // shortened keeps a log readable: the lines hold whole tool lists.
 func shortened(s string) string {
+	const most, width = 20, 300 // the client's own prompts are long, and say nothing about a failure
 	var b strings.Builder
+	n := 0
 	for line := range strings.Lines(s) {
-		if len(line) > 1000 {
-			line = fmt.Sprintf("%s … (%d bytes)\n", line[:1000], len(line))
+		if n++; n > most {
+			continue
+		}
+		if len(line) > width {
+			line = fmt.Sprintf("%s … (%d bytes)\n", line[:width], len(line))
 		}
 		b.WriteString(line)
+	}
+	if n > most {
+		fmt.Fprintf(&b, "… (%d lines more)\n", n-most)
 	}
 	return b.String()
 }

@@ -232,6 +232,9 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/api/show":
 		io.WriteString(w, `{"model_info":{"general.architecture":"x","x.context_length":131072},"capabilities":["completion","tools","thinking","vision"]}`)
 		return
+	case "/api/ps":
+		io.WriteString(w, `{"models":[]}`)
+		return
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
