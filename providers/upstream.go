@@ -42,6 +42,11 @@ type Upstream struct {
 	base   *url.URL
 	client *http.Client
 	clocks clocks
+
+	conceded struct {
+		sync.Mutex
+		output map[string]int64 // by model
+	}
 }
 
 // clocks are the configured time limits with their defaults filled in.

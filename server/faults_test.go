@@ -318,7 +318,7 @@ var faultRows = []faultRow{
 	// C. After the first token
 	{id: "F50", it: "resets", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		half(g, s, c)
-		c.Wait(100 * time.Millisecond)
+		c.Wait(500 * time.Millisecond)
 		c.RST()
 	}, json: bad(estimated, "midstream_reset midstream_eof bad_body"), stream: event1("api_error", "midstream_reset midstream_eof")},
 	{id: "F51a", it: "closes without the last chunk", play: func(g *tongue, s bool, c *testkit.RawConn) {
@@ -327,7 +327,7 @@ var faultRows = []faultRow{
 	}, json: bad(estimated, "midstream_eof bad_body"), stream: event1("api_error", "midstream_eof")},
 	{id: "F51b", it: "says a bad chunk size", play: func(g *tongue, s bool, c *testkit.RawConn) {
 		half(g, s, c)
-		c.Wait(100 * time.Millisecond)
+		c.Wait(500 * time.Millisecond)
 		c.Send("zz\r\nwhat\r\n")
 		c.Hang()
 	}, json: bad(estimated, "midstream_eof bad_body"), stream: event1("api_error", "midstream_eof")},
@@ -371,7 +371,7 @@ var faultRows = []faultRow{
 		}
 		body(g, s, c, "", g.first+bad+g.more+g.finish+g.end)
 	}, stream: event1("api_error", "protocol")},
-	{id: "F57", it: "never ends a line", mode: "stream", play: func(g *tongue, s bool, c *testkit.RawConn) {
+	{id: "F57", it: "never ends a line", mode: "stream", set: patient, play: func(g *tongue, s bool, c *testkit.RawConn) {
 		c.Send(testkit.Head(200, g.streamType, "Connection: close"))
 		c.Send(g.first + "data: {\"a\":\"")
 		for c.Send(strings.Repeat("a", 1<<20)) {
@@ -494,6 +494,9 @@ var faultRows = []faultRow{
 
 // quickWhole bounds whole answers only: streams have their idle limit.
 func quickWhole(p *config.Provider) { p.Timeouts.Total = config.Duration(4 * time.Second) }
+
+// patient leaves a slow machine the time to read megabytes.
+func patient(p *config.Provider) { p.Timeouts.Idle = config.Duration(20 * time.Second) }
 
 // half says the first half of an answer, in chunks.
 func half(g *tongue, stream bool, c *testkit.RawConn) {

@@ -61,25 +61,17 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if err != nil {
 		return nil, err
 	}
-	o := dialect.Options{Provider: c.Name, Strict: call.Strict}
-	job, err := dialect.Encode(conv, call.Model, o)
-	if err != nil {
-		return nil, err
-	}
 	method := ":generateContent"
 	if call.Request.Stream() {
 		method = ":streamGenerateContent?alt=sse"
 	}
-	path := c.prefix + resource(call.Model) + method
-	reply, err := c.Exchange(ctx, path, c.sign, job, call)
-	if !wire.StateRefused(err) {
-		return reply, err
-	}
-	o.NoState = true
-	if job, err = dialect.Encode(conv, call.Model, o); err != nil {
-		return nil, err
-	}
-	return c.Exchange(ctx, path, c.sign, job, call)
+	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+		job, err := dialect.Encode(conv, call.Model, dialect.Options{Provider: c.Name, Concessions: x, Strict: call.Strict})
+		if err != nil {
+			return nil, err
+		}
+		return c.Exchange(ctx, c.prefix+resource(call.Model)+method, c.sign, job, call)
+	})
 }
 
 // resource is the path of a model. Google's own lists write the name with its collection in front.

@@ -47,19 +47,14 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	quirks := c.quirks
 	quirks.Strict = call.Strict
-	job, err := responses.Encode(conv, call.Model, quirks)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
-	if !wire.StateRefused(err) {
-		return reply, err
-	}
-	quirks.NoState = true
-	if job, err = responses.Encode(conv, call.Model, quirks); err != nil {
-		return nil, err
-	}
-	return c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
+	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+		quirks.Concessions = x
+		job, err := responses.Encode(conv, call.Model, quirks)
+		if err != nil {
+			return nil, err
+		}
+		return c.Exchange(ctx, "/responses", providers.Bearer(c.cfg), job, call)
+	})
 }
 
 // Models lists what the server offers.

@@ -56,19 +56,14 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	quirks := openaichat.OpenRouter()
 	quirks.Provider, quirks.Strict, quirks.TextTools = c.Name, call.Strict, c.callers.For(call.Model)
-	job, err := openaichat.Encode(conv, call.Model, quirks)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := c.Exchange(ctx, "/chat/completions", c.sign, job, call)
-	if !wire.StateRefused(err) {
-		return reply, err
-	}
-	quirks.NoState = true
-	if job, err = openaichat.Encode(conv, call.Model, quirks); err != nil {
-		return nil, err
-	}
-	return c.Exchange(ctx, "/chat/completions", c.sign, job, call)
+	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+		quirks.Concessions = x
+		job, err := openaichat.Encode(conv, call.Model, quirks)
+		if err != nil {
+			return nil, err
+		}
+		return c.Exchange(ctx, "/chat/completions", c.sign, job, call)
+	})
 }
 
 // speaksMessages says which models OpenRouter serves by Anthropic's own interface without a translation of its own.

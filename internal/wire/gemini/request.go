@@ -19,8 +19,8 @@ const noState = "skip_thought_signature_validator"
 // Options is what the dialect must be told.
 type Options struct {
 	Provider string // name in errors
-	NoState  bool   // thought signatures of earlier turns stay at home: Gemini has refused them
-	Strict   bool   // refuse what would be dropped
+	wire.Concessions
+	Strict bool // refuse what would be dropped
 }
 
 // Job is one translated request, and the way to read its answer.
@@ -40,7 +40,7 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{c: c, p: p, model: model, notes: p.Notes, noState: o.NoState, numbered: map[string]bool{}}
+	e := &encoder{c: c, p: p, model: model, notes: p.Notes, concessions: o.Concessions, numbered: map[string]bool{}}
 	e.major, _, _ = version(model)
 	e.j = wire.NewJSON(e.size())
 	if err := e.request(); err != nil {
@@ -83,15 +83,15 @@ func legalName(s string) bool {
 }
 
 type encoder struct {
-	c        *messages.Conversation
-	p        *wire.Prepared
-	j        *wire.JSON
-	model    string
-	major    int // generation of the model, 0 when its name does not say
-	notes    wire.Notes
-	noState  bool
-	numbered map[string]bool // calls whose id is Gemini's own and goes back
-	role     string          // of the content that is open
+	c           *messages.Conversation
+	p           *wire.Prepared
+	j           *wire.JSON
+	model       string
+	major       int // generation of the model, 0 when its name does not say
+	notes       wire.Notes
+	concessions wire.Concessions
+	numbered    map[string]bool // calls whose id is Gemini's own and goes back
+	role        string          // of the content that is open
 }
 
 // size is about how long the body will be, so that it is allocated once.
@@ -371,7 +371,7 @@ func (e *encoder) pieces(t *wire.Turn) (pieces []piece, ids bool) {
 			if !ok {
 				continue // another provider's, or none: it stays at home
 			}
-			if e.noState {
+			if e.concessions.NoState {
 				e.notes.Drop("thinking")
 				ids = ids || s.ids
 				continue
@@ -486,7 +486,7 @@ func (e *encoder) generation() error {
 	j.Key("generationConfig")
 	j.Obj()
 	j.Key("maxOutputTokens")
-	j.Int(c.MaxTokens)
+	j.Int(e.concessions.Limit(c.MaxTokens, &e.notes))
 	for _, x := range [...]struct{ name, value string }{{"temperature", c.Temperature}, {"topP", c.TopP}, {"topK", c.TopK}} {
 		if x.value != "" {
 			j.Key(x.name)

@@ -48,9 +48,8 @@ type Quirks struct {
 	Cost bool `json:"cost"`
 
 	// Provider is the configured provider's name, for errors and for the model that is echoed when the caller named none.
-	Provider string `json:"-"`
-	// NoState leaves reasoning_details of earlier turns at home: the upstream has refused them.
-	NoState bool `json:"-"`
+	Provider         string `json:"-"`
+	wire.Concessions `json:"-"`
 	// TextTools looks for tool calls in the text.
 	TextTools wire.TextTools `json:"-"`
 	// Strict refuses what would be dropped.

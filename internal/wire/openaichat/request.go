@@ -119,7 +119,7 @@ func (e *encoder) request() error {
 	e.messages()
 	e.tools()
 	j.Key(e.limitField())
-	j.Int(e.c.MaxTokens)
+	j.Int(e.q.Limit(e.c.MaxTokens, &e.notes))
 	if err := e.sampling(); err != nil {
 		return err
 	}

@@ -1,5 +1,7 @@
 package responses
 
+import "signalbox/internal/wire"
+
 // Quirks are the differences between speakers of this dialect, as named values. The zero value is the plain dialect, which
 // every server that offers it should understand.
 type Quirks struct {
@@ -14,8 +16,7 @@ type Quirks struct {
 	// Provider is the configured provider's name: for errors, for the model that is echoed when the caller named none, and as
 	// the owner of the state that is carried.
 	Provider string
-	// NoState leaves reasoning items of earlier turns at home: the upstream has refused them.
-	NoState bool
+	wire.Concessions
 	// Strict refuses what would be dropped.
 	Strict bool
 }

@@ -136,7 +136,7 @@ func (e *encoder) request() {
 		e.notes.Approximate("max_tokens")
 		j.Int(minOutput)
 	} else {
-		j.Int(c.MaxTokens)
+		j.Int(e.q.Limit(c.MaxTokens, &e.notes))
 	}
 	reasons := e.thinking()
 	e.sampling(reasons)

@@ -1,0 +1,40 @@
+package wire
+
+import (
+	"testing"
+
+	"signalbox/internal/fault"
+)
+
+func TestConcessions(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind    fault.Kind
+		message string
+		had     Concessions
+		want    Concessions
+		again   bool
+	}{
+		"it hears OpenAI":                     {fault.Invalid, "up: max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas you provided 32000.", Concessions{}, Concessions{MaxOutput: 16384}, true},
+		"it hears DeepSeek":                   {fault.Invalid, "up: Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", Concessions{}, Concessions{MaxOutput: 8192}, true},
+		"it hears Groq":                       {fault.Invalid, "up: `max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the `context_window` for this model", Concessions{}, Concessions{MaxOutput: 8192}, true},
+		"it hears Volcengine":                 {fault.Invalid, "The parameter `max_completion_tokens` specified in the request are not valid: integer above maximum value, expected a value <= 12288, but got 32000 instead.", Concessions{}, Concessions{MaxOutput: 12288}, true},
+		"it hears Gemini":                     {fault.Invalid, "Unable to submit request because it has a maxOutputTokens value of 100000 but the supported range is from 1 (inclusive) to 65537 (exclusive). Update the value and try again.", Concessions{}, Concessions{MaxOutput: 65536}, true},
+		"it hears Anthropic's words":          {fault.Invalid, "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens for claude-x", Concessions{}, Concessions{MaxOutput: 64000}, true},
+		"it does not ask twice for the same":  {fault.Invalid, "the valid range of max_tokens is [1, 8192]", Concessions{MaxOutput: 8192}, Concessions{MaxOutput: 8192}, false},
+		"it goes lower when it must":          {fault.Invalid, "the valid range of max_tokens is [1, 4096]", Concessions{MaxOutput: 8192}, Concessions{MaxOutput: 4096}, true},
+		"it gives up state":                   {fault.Invalid, "The encrypted content could not be verified.", Concessions{MaxOutput: 5}, Concessions{NoState: true, MaxOutput: 5}, true},
+		"it gives up state once":              {fault.Invalid, "Corrupted thought signature.", Concessions{NoState: true}, Concessions{NoState: true}, false},
+		"it keeps state that is missed":       {fault.Invalid, "Function call is missing a thought_signature in functionCall parts.", Concessions{}, Concessions{}, false},
+		"it learns nothing of other refusals": {fault.Invalid, "max_tokens: must be a number", Concessions{}, Concessions{}, false},
+		"it learns nothing of other failures": {fault.Upstream, "the valid range of max_tokens is [1, 4096]", Concessions{}, Concessions{}, false},
+		"it takes no limit of zero":           {fault.Invalid, "the valid range of max_tokens is [0, 0]", Concessions{}, Concessions{}, false},
+		"it takes no limit beyond all":        {fault.Invalid, "the valid range of max_tokens is [1, 99999999999999999999]", Concessions{}, Concessions{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.had
+			if again := got.After(&fault.Error{Kind: c.kind, Message: c.message}); again != c.again || got != c.want {
+				t.Errorf("%+v, again %v; want %+v, %v", got, again, c.want, c.again)
+			}
+		})
+	}
+}
