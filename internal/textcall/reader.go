@@ -422,6 +422,7 @@ func (p *prose) called() {
 // announcements are what a line says that shows a call instead of making one, in lower case.
 var announcements = []string{"example", "e.g.", "for instance", "looks like", "look like", "would be", "like this", "like so", "format",
 	"syntax", "schema", "you can", "you could", "you would", "you might", "one would", "one could", "sample", "template", "hypothetical", "instead of",
+	"json", "snippet", "was:", "returned:", "returns:", "result:", "response:", "output:",
 	"beispiel", "exemple", "ejemplo", "esempio", "exemplo", "пример", "例"}
 
 // example reports whether the line before, or what stands in this line, announces an example.
@@ -432,6 +433,9 @@ func (p *prose) example() bool {
 	}
 	if len(line) == 0 {
 		return false
+	}
+	if t := bytes.TrimSpace(line); bytes.HasPrefix(t, []byte("//")) || bytes.HasPrefix(t, []byte("/*")) {
+		return true // the comment of a piece of code
 	}
 	lower := strings.ToLower(string(line))
 	for _, a := range announcements {
