@@ -166,8 +166,8 @@ func Frames(events iter.Seq2[messages.Event, error]) iter.Seq2[sse.Frame, error]
 	}
 }
 
-// attempt is one open HTTP call with its clocks. It is an io.ReadCloser over the response's body that a timer may end, and a
-// wire.Lingerer.
+// attempt is one open HTTP call with its clocks. It is an io.ReadCloser over the response's body that a timer may end, a
+// wire.Lingerer and a wire.Listener.
 type attempt struct {
 	u      *Upstream
 	ctx    context.Context
@@ -204,6 +204,13 @@ func (a *attempt) Read(p []byte) (int, error) {
 func (a *attempt) Linger() {
 	a.linger.Store(true)
 	a.arm(lingerGrace, &fault.Error{Kind: fault.Upstream})
+}
+
+// Heard starts the idle clock anew. A finish that was read keeps its own, shorter one.
+func (a *attempt) Heard() {
+	if !a.linger.Load() {
+		a.touch()
+	}
 }
 
 // close ends the call; it is safe to repeat.

@@ -40,6 +40,7 @@ type Engine struct {
 	waiting  int   // bytes that wait behind the first segment
 	saidText int64 // bytes of text, thinking and arguments, for estimates
 	decoded  []byte
+	heard    bool    // something was fed since the last look
 	seen     [2]bool // Seen was told of a proper call, of a written one
 }
 
@@ -105,6 +106,7 @@ func NewEngine(o EngineOptions) *Engine {
 
 // Text feeds a piece of the answer's text. The empty piece opens, closes and switches nothing.
 func (e *Engine) Text(l messages.Literal) {
+	e.heard = e.heard || !l.Empty()
 	if e.o.TextCalls == nil || l.Empty() || e.deaf() {
 		e.run(messages.TextBlock, l)
 		return
@@ -160,6 +162,7 @@ func (e *Engine) see(written bool) {
 
 // Thinking feeds a piece of readable reasoning.
 func (e *Engine) Thinking(l messages.Literal) {
+	e.heard = e.heard || !l.Empty()
 	if !l.Empty() && e.started && e.o.TextCalls != nil && !e.deaf() {
 		e.written(e.o.TextCalls.Pause())
 	}
@@ -268,6 +271,7 @@ func (e *Engine) call(p Piece) {
 		s.name = strings.Clone(p.Name)
 	}
 	if !args.Empty() {
+		e.heard = true
 		e.saidText += int64(len(args)) - 2
 		s.args.feed(e.scratch)
 		e.say(s, args)
@@ -497,7 +501,7 @@ func (e *Engine) give(ev messages.Event) { e.queue = append(e.queue, ev) }
 
 // Stream drives the engine. next reads one upstream item and feeds it; it returns io.EOF at the clean end of data, ErrLull
 // before it would wait, and any other error when the upstream broke or said that it failed. Where up is a Lingerer it is told
-// when the finish has been read.
+// when the finish has been read, where it is a Listener what came without an event.
 func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Event, error] {
 	return func(yield func(messages.Event, error) bool) {
 		lingering, gave := false, false
@@ -513,6 +517,12 @@ func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Even
 		}
 		for {
 			err := next()
+			if e.heard && e.started && len(e.queue) == 0 {
+				if l, ok := up.(Listener); ok {
+					l.Heard()
+				}
+			}
+			e.heard = false
 			if !give() {
 				return
 			}

@@ -3,6 +3,7 @@ package ollama
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -318,4 +319,62 @@ func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A call that is written as text is held back until it is whole. The server is not silent meanwhile: the idle clock runs only
+// while nothing at all is said.
+func TestHeldCallIsNoSilence(t *testing.T) {
+	const idle = 400 * time.Millisecond
+	slowly := func(pieces ...string) func(http.ResponseWriter, *http.Request, []byte) {
+		return func(w http.ResponseWriter, r *http.Request, _ []byte) {
+			tick := time.NewTicker(idle / 4)
+			defer tick.Stop()
+			for _, p := range pieces {
+				fmt.Fprintf(w, `{"message":{"role":"assistant","content":%q},"done":false}`+"\n", p)
+				w.(http.Flusher).Flush()
+				select {
+				case <-tick.C:
+				case <-r.Context().Done():
+					return
+				}
+			}
+			_, _ = io.WriteString(w, `{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}`+"\n")
+		}
+	}
+	letters := strings.Split(`abcdefghijkl`, "")
+	for name, c := range map[string]struct {
+		choice string
+		pieces []string
+	}{
+		"a call that must be made": {`,"tool_choice":{"type":"any"}`, append(append([]string{`{"city":"`}, letters...), `"}`)},
+		"a call that was written":  {``, append(append([]string{`<tool_call>{"name":"get_weather","arguments":{"city":"`}, letters...), `"}}</tool_call>`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			s.show = limited(131072)
+			s.chat = slowly(c.pieces...)
+			p, _ := client(t, config.Provider{BaseURL: s.URL, Timeouts: config.Timeouts{Idle: config.Duration(idle)}})
+			m, _, err := send(t.Context(), p, call(t, "m", `{"max_tokens":99,"stream":true,`+weather+c.choice+`,"messages":[{"role":"user","content":"hi"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Content[0].Name != "get_weather" || !strings.Contains(string(m.Content[0].Input), "abcdefghijkl") {
+				t.Errorf("answer is %+v", m)
+			}
+		})
+	}
+	t.Run("silence", func(t *testing.T) {
+		s := serve(t)
+		s.show = limited(131072)
+		s.chat = func(w http.ResponseWriter, r *http.Request, _ []byte) {
+			_, _ = io.WriteString(w, `{"message":{"role":"assistant","content":"{\"city\":\""},"done":false}`+"\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+		p, _ := client(t, config.Provider{BaseURL: s.URL, Timeouts: config.Timeouts{Idle: config.Duration(idle)}})
+		_, _, err := send(t.Context(), p, call(t, "m", `{"max_tokens":99,"stream":true,`+weather+`,"tool_choice":{"type":"any"},"messages":[{"role":"user","content":"hi"}]}`))
+		if f := fault.From(err); err == nil || f.Outcome != "midstream_timeout" {
+			t.Errorf("got %v", err)
+		}
+	})
 }
