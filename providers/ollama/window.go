@@ -96,13 +96,12 @@ func (w *window) limit(most int) {
 // become is refused.
 func (w *window) fit(c *messages.Conversation, size ollamachat.Size) (int, error) {
 	w.mu.Lock()
-	most, whole := w.most, w.whole
+	most := w.most
 	estimate := w.estimate(size)
 	w.mu.Unlock()
 	// No token is shorter than a byte, so most prompts need no closer look.
 	if most > 0 && size.Bytes > int64(most) {
-		// Some templates give the model only the last message. What was left out cannot be too long.
-		if n := ollamachat.Floor(c, !whole); n > int64(most) {
+		if n := ollamachat.Floor(c, false); n > int64(most) {
 			e := fault.New(fault.ContextOverflow, "prompt is too long: %d tokens > %d maximum", max(n, estimate), most)
 			e.Void, e.Outcome = true, "too_large"
 			return 0, e

@@ -138,37 +138,27 @@ func TestLearnsDensity(t *testing.T) {
 	}
 }
 
-// Only the last message is sure to reach the model. That a template gives it the others too is learned from an answer; from
-// then on a history that cannot fit is refused before it is sent.
-func TestRefusesAHistoryOnceTheTemplateIsKnown(t *testing.T) {
-	history := func(words int) string {
-		return `{"max_tokens":9,"system":"` + strings.Repeat("rule ", words) + `","messages":[{"role":"user","content":"Hi"}]}`
-	}
-	for name, c := range map[string]struct {
-		counted int // prompt tokens that the server reports for the first answer
-		refused bool
-	}{
-		"it refuses when the template gives all":  {counted: 5010, refused: true},
-		"it sends when the template gives little": {counted: 12},
+// What cannot fit is refused wherever in the conversation it stands, before the server has answered anything.
+func TestRefusesAHistory(t *testing.T) {
+	s := serve(t)
+	s.show = limited(8192)
+	p, _ := client(t, config.Provider{BaseURL: s.URL})
+	long := strings.Repeat("rule ", 9000)
+	for name, body := range map[string]string{
+		"the system prompt": `"system":"` + long + `","messages":[{"role":"user","content":"Hi"}]`,
+		"an earlier turn":   `"messages":[{"role":"user","content":"` + long + `"},{"role":"assistant","content":"ok"},{"role":"user","content":"Hi"}]`,
+		"all of it":         `"system":"` + long[:20_000] + `","messages":[{"role":"user","content":"` + long[:20_000] + `"},{"role":"assistant","content":"ok"},{"role":"user","content":"` + long[:20_000] + `"}]`,
+		"a run of data":     `"messages":[{"role":"user","content":"` + strings.Repeat("x", 40_000) + `"}]`,
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := serve(t)
-			s.show = limited(8192)
-			s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-				fmt.Fprintf(w, `{"message":{"content":"ok"},"done":true,"prompt_eval_count":%d,"eval_count":1}`, c.counted)
+		for _, stream := range []string{"true", "false"} {
+			_, _, err := send(t.Context(), p, call(t, "m", `{"max_tokens":9,"stream":`+stream+`,`+body+`}`))
+			if f := fault.From(err); err == nil || f.Kind != fault.ContextOverflow || !f.Void {
+				t.Errorf("%s, stream %s: got %v", name, stream, err)
 			}
-			p, _ := client(t, config.Provider{BaseURL: s.URL})
-			if _, _, err := send(t.Context(), p, call(t, "m", history(9000))); err != nil {
-				t.Fatalf("nothing is known yet, but: %v", err)
-			}
-			if _, _, err := send(t.Context(), p, call(t, "m", history(5000))); err != nil {
-				t.Fatal(err)
-			}
-			_, _, err := send(t.Context(), p, call(t, "m", history(9000)))
-			if refused := kindOf(err) == fault.ContextOverflow; refused != c.refused {
-				t.Errorf("refused: %t (%v), want %t", refused, err, c.refused)
-			}
-		})
+		}
+	}
+	if n := s.chats(); n != 0 {
+		t.Errorf("%d chats", n)
 	}
 }
 

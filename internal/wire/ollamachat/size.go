@@ -50,8 +50,9 @@ func (s *Size) blocks(blocks []messages.Block) {
 }
 
 // Floor is how many tokens a conversation's text certainly has, whatever the tokenizer: no token reaches across a gap between
-// two words, and none is longer than longestToken. Only plain text is counted, since a model's template may leave out tools,
-// calls and thinking. With last only the last message is counted: the one part that every template gives to the model.
+// two words, and data (hashes, base64) and scripts without gaps are taken a few letters at a time. Only plain text is
+// counted, since a model's template may leave out tools, calls and thinking. With last only the last message is counted: the one
+// part that even a template gives to the model which gives it little.
 func Floor(c *messages.Conversation, last bool) int64 {
 	f := floor{}
 	if last {
@@ -66,9 +67,6 @@ func Floor(c *messages.Conversation, last bool) int64 {
 	}
 	return f.tokens
 }
-
-// longestToken is well above the longest run of one kind that vocabularies hold as one token, in bytes.
-const longestToken = 128
 
 type floor struct{ tokens int64 }
 
@@ -114,30 +112,68 @@ func (f *floor) text(l messages.Literal) {
 		return
 	}
 	in := l[1 : len(l)-1]
-	word := 0
+	var w word
 	for i := 0; i < len(in); i++ {
 		switch c := in[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
+			w.run++
 		case c == ' ':
-			f.word(&word)
+			f.end(&w)
 		case c == '\\':
 			i++
 			switch in[i] {
 			case 'n', 't', 'r':
-				f.word(&word)
+				f.end(&w)
 			case 'u':
 				i += 4 // it may be a letter or a space: counted as neither
 			default:
-				word++
+				w.mark()
 			}
+		case c >= 0x80:
+			w.cut()
+			w.high++
 		default:
-			word++
+			w.mark()
 		}
 	}
-	f.word(&word)
+	f.end(&w)
 }
 
-// word counts the run of letters that has just ended.
-func (f *floor) word(n *int) {
-	f.tokens += int64((*n + longestToken - 1) / longestToken)
-	*n = 0
+// word is what stands between two gaps, in bytes.
+type word struct {
+	run   int // letters and digits, ASCII, that have just come one behind the other
+	data  int // such runs that are too long to be words
+	high  int // other scripts
+	marks int
+}
+
+// How many bytes one token has at most, on the average of a long text.
+const (
+	longestWord = 64  // more letters and digits in a row are data
+	dataToken   = 4   // of which tokenizers take two or three at a time
+	highToken   = 16  // five letters of a script with three bytes a letter
+	markToken   = 128 // vocabularies hold long rules and indents as one token
+)
+
+func (w *word) cut() {
+	if w.run > longestWord {
+		w.data += w.run
+	} else if w.run > 0 {
+		w.marks++ // it is in the word, and no more than that
+	}
+	w.run = 0
+}
+
+func (w *word) mark() {
+	w.cut()
+	w.marks++
+}
+
+// end counts the word that has just ended.
+func (f *floor) end(w *word) {
+	w.cut()
+	if *w != (word{}) {
+		f.tokens += max(1, int64(w.data/dataToken+w.high/highToken+w.marks/markToken))
+	}
+	*w = word{}
 }

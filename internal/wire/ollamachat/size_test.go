@@ -15,7 +15,12 @@ func TestFloor(t *testing.T) {
 	}{
 		"it counts words":                          {`"one two  three\nfour\tfive"`, 7, 5},
 		"it counts nothing in an empty text":       {`""`, 2, 0},
-		"it counts a long run by the longest":      {`"` + strings.Repeat("x", 300) + `"`, 5, 3},
+		"it counts a long word as one":             {`"` + strings.Repeat("x", 64) + `"`, 3, 1},
+		"it counts data by its letters":            {`"` + strings.Repeat("x", 300) + `"`, 77, 75},
+		"it counts data between marks":             {`"(` + strings.Repeat("x", 300) + `, or ` + strings.Repeat("y", 100) + `)"`, 103, 101},
+		"it counts a script without gaps":          {`"` + strings.Repeat("字", 100) + `"`, 20, 18},
+		"it counts a long rule by the longest":     {`"` + strings.Repeat("-", 300) + `"`, 4, 2},
+		"it takes code for a word":                 {`"a.b(c)[d]->e_f=\"g\";"`, 3, 1},
 		"it takes no escape for a gap or a letter": {`"a\u0020b\u0041"`, 3, 1},
 		"it takes the text beside a result":        {`[{"type":"tool_result","tool_use_id":"t","content":"a b c"},{"type":"text","text":"d"}]`, 6, 1},
 		"it takes the last result":                 {`[{"type":"tool_result","tool_use_id":"t","content":"a b c"},{"type":"tool_result","tool_use_id":"u","content":[{"type":"text","text":"d e"}]}]`, 7, 2},
