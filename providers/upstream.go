@@ -140,6 +140,7 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 	if err := a.commit(Frames(job.DecodeStream(a)), reply); err != nil {
 		return nil, err
 	}
+	reply.Notes = job.Notes() // the first that was said may have left one
 	return reply, nil
 }
 

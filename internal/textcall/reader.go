@@ -36,7 +36,7 @@ type Reader struct {
 func New(tools []Tool, o Options) *Reader {
 	r := &Reader{tools: make(map[string]*tool, len(tools)), o: o}
 	for _, t := range tools {
-		r.tools[t.Name] = &tool{name: t.Name, schema: t.Schema}
+		r.tools[t.Name] = &tool{name: t.Name, schema: t.Schema, forced: o.Forced}
 	}
 	r.off, r.prose.head = len(tools) == 0, true
 	return r
@@ -77,7 +77,7 @@ func (r *Reader) only(end, cut bool) bool {
 			return true
 		}
 		input := jsontext.Value(bytes.TrimSpace(r.held))
-		if t := r.tools[r.o.Only]; t != nil && (cut && !input.IsValid() || input.IsValid() && t.fits(input)) {
+		if t := r.tools[r.o.Only]; t != nil && (cut && !input.IsValid() || input.IsValid() && !t.wraps(input) && t.fits(input)) {
 			r.parts = append(r.parts, Part{Call: &Call{Name: t.name, Input: bytes.Clone(input)}})
 			r.held = r.held[:0]
 			return true

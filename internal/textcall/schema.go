@@ -13,6 +13,7 @@ import (
 type tool struct {
 	name     string
 	schema   jsontext.Value
+	forced   bool // the server was asked for nothing but a call
 	compiled *jsonschema.Schema
 	ready    bool
 	document any // the schema, decoded
@@ -48,7 +49,8 @@ func (t *tool) prepare() {
 }
 
 // fits reports whether arguments fit the tool's schema. Where the schema itself cannot be read, its members must at least
-// exist and the required ones be there.
+// exist and the required ones be there. That is enough as well where a grammar made the call: a grammar knows nothing of sums,
+// unique items or alternatives, and the caller checks the arguments as it checks those of any call.
 func (t *tool) fits(input jsontext.Value) bool {
 	if input.Kind() != '{' {
 		return false
@@ -59,7 +61,9 @@ func (t *tool) fits(input jsontext.Value) bool {
 	}
 	t.prepare()
 	if t.compiled != nil {
-		return t.compiled.Validate(value) == nil
+		if fine := t.compiled.Validate(value) == nil; fine || !t.forced {
+			return fine
+		}
 	}
 	members, ok := value.(map[string]any)
 	if !ok {
@@ -81,6 +85,21 @@ func (t *tool) fits(input jsontext.Value) bool {
 		}
 	}
 	return true
+}
+
+// wraps reports whether an object is no arguments but a call that names the tool and holds them.
+func (t *tool) wraps(input jsontext.Value) bool {
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(input))
+	call, ok := v.(map[string]any)
+	if err != nil || !ok || call["name"] != t.name {
+		return false
+	}
+	for _, key := range [...]string{"arguments", "parameters"} {
+		if _, ok := call[key].(map[string]any); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // types are the JSON types that a property may have; nil when its schema does not say.

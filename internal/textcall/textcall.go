@@ -34,6 +34,8 @@ type Part struct {
 type Options struct {
 	// TaggedOnly leaves JSON without a tag alone: the caller asked for an answer that is JSON.
 	TaggedOnly bool
+	// Forced says that the server was asked to write nothing but a call, by a grammar that knows most of the schema.
+	Forced bool
 	// Only names the tool whose arguments the whole answer should be: the server was asked to write nothing else. An answer that
 	// does not fit is read as any other.
 	Only string

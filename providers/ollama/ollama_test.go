@@ -378,3 +378,27 @@ func TestHeldCallIsNoSilence(t *testing.T) {
 		}
 	})
 }
+
+// A tool that must be called and is not: a streamed answer says so in its head, since its first word shows it.
+func TestFreeAnswerIsToldInTheHead(t *testing.T) {
+	s := serve(t)
+	s.show = limited(131072)
+	c, _ := client(t, config.Provider{BaseURL: s.URL})
+	for answer, want := range map[string][]string{
+		`{"message":{"role":"assistant","content":" ok"},"done":false}`:                                                                             {"tool_choice"},
+		`{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"get_weather","arguments":{"city":"Oslo"}}}]},"done":false}`: nil,
+		`{"message":{"role":"assistant","content":"{\"city\":\"Oslo\"}"},"done":false}`:                                                             nil,
+	} {
+		s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			_, _ = io.WriteString(w, answer+"\n"+`{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}`+"\n")
+		}
+		reply, err := c.Send(t.Context(), call(t, "m", `{"max_tokens":99,"stream":true,`+weather+`,"tool_choice":{"type":"any"},"messages":[{"role":"user","content":"hi"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reply.Notes.Fields(); !slices.Equal(got, want) {
+			t.Errorf("%s: the head says %v, want %v", answer, got, want)
+		}
+		reply.Close()
+	}
+}

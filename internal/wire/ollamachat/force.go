@@ -1,6 +1,8 @@
 package ollamachat
 
 import (
+	"strings"
+
 	"signalbox/internal/messages"
 	"signalbox/internal/textcall"
 	"signalbox/internal/wire"
@@ -10,9 +12,10 @@ import (
 // JSON schema. So the schema of the tool is the format, and the answer is its arguments. Where several tools may be called the
 // format is a list of calls to choose from, name and arguments.
 //
-// Of some schemas (lookaheads in a pattern) the server can make no grammar, and says so before it does anything. It lets the grammar rest while a model thinks, and some of its models for the whole answer; an answer that is none of
-// it is text, and the choice is noted as dropped. See the server's ChatHandler (structured outputs) and its tools.Parser, which
-// passes JSON without a tag as content, or makes a proper call of it.
+// Of some schemas (lookaheads in a pattern) the server can make no grammar, and says so before it does anything. It lets the
+// grammar rest while a model thinks, and some of its models for the whole answer; an answer that is none of it is text, and the
+// choice is noted as dropped. See the server's ChatHandler (structured outputs) and its tools.Parser, which passes JSON without a
+// tag as content, or makes a proper call of it.
 
 // force decides whether the tool choice can be made a format.
 func (j *Job) force(c *messages.Conversation) {
@@ -82,7 +85,7 @@ func (j *Job) read(c *messages.Conversation) {
 		j.answer.TextTools(j.opts.TextTools, j.prep, c, &j.notes)
 		return
 	}
-	var o textcall.Options
+	o := textcall.Options{Forced: true}
 	tools := make([]textcall.Tool, len(j.forced))
 	for i, t := range j.forced {
 		tools[i] = textcall.Tool{Name: t.Name, Schema: t.Schema}
@@ -92,4 +95,18 @@ func (j *Job) read(c *messages.Conversation) {
 	}
 	j.answer.TextCalls = textcall.New(tools, o)
 	j.answer.Seen = func(bool) { j.called = true }
+}
+
+// free looks at the first text of an answer that should be a call. What can be none shows that no grammar holds; said now, it
+// still reaches the head of a streamed answer.
+func (j *Job) free(text messages.Literal) {
+	if len(j.forced) == 0 || j.called || j.said {
+		return
+	}
+	if first := strings.TrimSpace(text.Value()); first != "" {
+		j.said = true
+		if !strings.ContainsRune("{<[`", rune(first[0])) {
+			j.notes.Drop("tool_choice")
+		}
+	}
 }

@@ -18,6 +18,7 @@ type Job struct {
 
 	forced []wire.Tool // one of them must be called, and format says so
 	called bool
+	said   bool // text has begun
 	engine *wire.Engine
 	answer wire.EngineOptions
 }

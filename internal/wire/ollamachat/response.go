@@ -89,6 +89,7 @@ func (j *Job) message(v gjson.Result) {
 		return true
 	})
 	j.engine.Thinking(thinking)
+	j.free(text)
 	j.engine.Text(text)
 	if calls.IsArray() {
 		calls.ForEach(func(_, call gjson.Result) bool {
