@@ -27,6 +27,7 @@ type lines struct {
 	job   *Job
 	in    *sse.Lines
 	owe   bool // something was read since the last lull
+	begun bool // the first line was read
 	ended error
 }
 
@@ -48,6 +49,9 @@ func (s *lines) next() error {
 	}
 	s.ended = err
 	s.owe = true
+	if !s.begun {
+		line, s.begun = wire.Trim(line), true // a proxy may have put a byte order mark in front
+	}
 	// What stands behind the end is not read any more; the bytes are only passed over, so that the connection can be used again.
 	if line = bytes.TrimSpace(line); len(line) > 0 && !s.job.engine.Finished() {
 		if err := s.line(line); err != nil {
