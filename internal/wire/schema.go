@@ -11,7 +11,7 @@ import (
 type SchemaRules struct {
 	StripTop         bool // anyOf, oneOf, allOf, enum and not at the top are removed
 	EmptyItems       bool // an array without items gets items: {}
-	ObjectProperties bool // a property that is true becomes {}
+	ObjectProperties bool // a property or an alternative that is true becomes {}, one that is false {"not":{}}
 }
 
 // emptySchema is what a tool without parameters has.
@@ -104,11 +104,14 @@ func (r SchemaRules) fine(v gjson.Result, top bool) bool {
 		switch placeOf(k.Str) {
 		case named:
 			f.ForEach(func(_, x gjson.Result) bool {
-				ok = ok && (r.fineProperty(x, k.Str) && r.fine(x, false))
+				ok = ok && (r.fineMember(x, k.Str) && r.fine(x, false))
 				return ok
 			})
 		case schemas:
-			ok = ok && r.fineList(f)
+			f.ForEach(func(_, x gjson.Result) bool {
+				ok = ok && (r.fineMember(x, k.Str) && r.fine(x, false))
+				return ok
+			})
 		case either:
 			if f.IsArray() {
 				ok = ok && r.fineList(f)
@@ -126,8 +129,21 @@ func (r SchemaRules) fine(v gjson.Result, top bool) bool {
 	return ok && !(r.EmptyItems && array && !items)
 }
 
-func (r SchemaRules) fineProperty(v gjson.Result, in string) bool {
-	return !(r.ObjectProperties && in == "properties" && v.Type == gjson.True)
+// fineMember reports whether a schema below a keyword may be what it is; some servers read only objects there.
+func (r SchemaRules) fineMember(v gjson.Result, in string) bool {
+	return !(r.ObjectProperties && (in == "properties" || in == "anyOf" || in == "oneOf" || in == "allOf") && v.IsBool())
+}
+
+// member writes one schema below a keyword.
+func (r SchemaRules) member(j *JSON, v gjson.Result, in string, notes *Notes) {
+	switch {
+	case r.fineMember(v, in):
+		r.write(j, v, false, notes)
+	case v.Type == gjson.True:
+		j.Raw([]byte(`{}`))
+	default:
+		j.Raw([]byte(`{"not":{}}`))
+	}
 }
 
 func (r SchemaRules) fineList(v gjson.Result) bool {
@@ -181,19 +197,14 @@ func (r SchemaRules) write(j *JSON, v gjson.Result, top bool, notes *Notes) {
 			j.Obj()
 			f.ForEach(func(name, x gjson.Result) bool {
 				j.Key(name.Str)
-				if r.fineProperty(x, k.Str) {
-					r.write(j, x, false, notes)
-				} else {
-					j.Obj()
-					j.End()
-				}
+				r.member(j, x, k.Str, notes)
 				return true
 			})
 			j.End()
 		case (p == schemas || p == either) && f.IsArray():
 			j.Arr()
 			f.ForEach(func(_, x gjson.Result) bool {
-				r.write(j, x, false, notes)
+				r.member(j, x, k.Str, notes)
 				return true
 			})
 			j.EndArr()
@@ -229,11 +240,7 @@ func (r SchemaRules) branches(j *JSON, v gjson.Result, notes *Notes) {
 				if !seen[name.Str] && branch.IsObject() {
 					seen[name.Str] = true
 					j.Key(name.Str)
-					if r.fineProperty(x, "properties") {
-						r.write(j, x, false, notes)
-					} else {
-						j.Raw([]byte("{}"))
-					}
+					r.member(j, x, "properties", notes)
 				}
 				return true
 			})

@@ -35,6 +35,8 @@ func TestSchema(t *testing.T) {
 		{"saves the properties that only a union names", `{"oneOf":[{"properties":{"a":{"type":"string"},"b":true}},{"properties":{"a":{"type":"integer"},"c":{"type":"array"}}}]}`,
 			`{"type":"object","properties":{"a":{"type":"string"},"b":{},"c":{"type":"array","items":{}}}}`, all, []string{"input_schema.oneOf"}},
 		{"keeps true where it is no property", `{"type":"object","properties":{"a":{"not":true,"additionalProperties":true}}}`, `{"type":"object","properties":{"a":{"not":true,"additionalProperties":true}}}`, all, nil},
+		{"makes objects of properties and alternatives that are none", `{"type":"object","properties":{"a":true,"b":false,"c":{"anyOf":[{"type":"string"},true,false]}}}`,
+			`{"type":"object","properties":{"a":{},"b":{"not":{}},"c":{"anyOf":[{"type":"string"},{},{"not":{}}]}}}`, all, nil},
 		{"reads escaped keywords", `{"type":"object","properties":{"a":{"\u0074ype":"array"}}}`, `{"type":"object","properties":{"a":{"type":"array","items":{}}}}`, all, nil},
 	} {
 		t.Run(row.it, func(t *testing.T) {
