@@ -32,7 +32,7 @@ const (
 
 // decoder reads one answer. Nothing of a chunk outlives it but what the engine has copied.
 type decoder struct {
-	wire.Listener
+	wire.EventReader
 	j *Job
 	e *wire.Engine
 
@@ -49,7 +49,7 @@ type decoder struct {
 
 func (j *Job) newDecoder() *decoder {
 	d := &decoder{j: j, e: j.engine}
-	d.Listener = wire.Listener{Engine: j.engine, Provider: j.o.Provider, Document: d.document, Event: d.frame}
+	d.EventReader = wire.EventReader{Engine: j.engine, Provider: j.o.Provider, Document: d.document, Event: d.frame}
 	return d
 }
 

@@ -18,7 +18,7 @@ func (j *Job) DecodeStream(up io.Reader) iter.Seq2[messages.Event, error] {
 
 // decoder reads one answer. Nothing of an event outlives it but what the engine has copied.
 type decoder struct {
-	wire.Listener
+	wire.EventReader
 	j *Job
 	e *wire.Engine
 
@@ -32,7 +32,7 @@ type decoder struct {
 
 func (j *Job) newDecoder() *decoder {
 	d := &decoder{j: j, e: j.engine, stop: stopper{stops: j.stops}}
-	d.Listener = wire.Listener{Engine: j.engine, Provider: j.quirks.Provider, Document: d.whole, Event: d.frame}
+	d.EventReader = wire.EventReader{Engine: j.engine, Provider: j.quirks.Provider, Document: d.whole, Event: d.frame}
 	return d
 }
 

@@ -22,9 +22,9 @@ const (
 	Midstream  = "midstream_error"
 )
 
-// Listener reads one answer of a dialect that streams server-sent events: the framing, a document where a stream was asked for
+// EventReader reads one answer of a dialect that streams server-sent events: the framing, a document where a stream was asked for
 // and a stream where none was, and what breaks in every such dialect. What the words mean is the dialect's own.
-type Listener struct {
+type EventReader struct {
 	Engine   *Engine
 	Provider string // the provider's name, for errors
 	// Document feeds the engine from a whole reply and finishes it. body is JSON of proven grammar, v a view of it.
@@ -38,13 +38,13 @@ type Listener struct {
 }
 
 // Stream reads a streamed reply as it comes. It does not close up; an error ends the sequence.
-func (l *Listener) Stream(up io.Reader) iter.Seq2[messages.Event, error] {
-	l.up = up
-	events := l.Engine.Stream(up, l.next)
+func (r *EventReader) Stream(up io.Reader) iter.Seq2[messages.Event, error] {
+	r.up = up
+	events := r.Engine.Stream(up, r.next)
 	return func(yield func(messages.Event, error) bool) {
 		for ev, err := range events {
 			if err != nil {
-				err = l.named(err)
+				err = r.named(err)
 			}
 			if !yield(ev, err) {
 				return
@@ -54,62 +54,62 @@ func (l *Listener) Stream(up io.Reader) iter.Seq2[messages.Event, error] {
 }
 
 // Whole reads a whole reply. The errors are *fault.Error.
-func (l *Listener) Whole(body []byte) (*messages.Response, error) {
+func (r *EventReader) Whole(body []byte) (*messages.Response, error) {
 	body = Trim(body)
 	if IsStream(body) {
-		return Collect(l.Stream(bytes.NewReader(body)))
+		return Collect(r.Stream(bytes.NewReader(body)))
 	}
-	if err := l.document(body); err != nil {
+	if err := r.document(body); err != nil {
 		return nil, err
 	}
-	r, err := l.Engine.Response()
+	answer, err := r.Engine.Response()
 	if err != nil {
-		return nil, l.named(err)
+		return nil, r.named(err)
 	}
-	return r, nil
+	return answer, nil
 }
 
 // Broken is an answer that breaks the dialect's rules.
-func (l *Listener) Broken(outcome, message string) *fault.Error {
-	return &fault.Error{Kind: fault.Upstream, Provider: l.Provider, Message: message, Outcome: outcome}
+func (r *EventReader) Broken(outcome, message string) *fault.Error {
+	return &fault.Error{Kind: fault.Upstream, Provider: r.Provider, Message: message, Outcome: outcome}
 }
 
 // Inside is an error document that came with a 200: in a whole reply, or in an event of a stream.
-func (l *Listener) Inside(doc []byte, outcome string) *fault.Error {
-	e := ReadError(l.Provider, http.StatusOK, nil, doc)
+func (r *EventReader) Inside(doc []byte, outcome string) *fault.Error {
+	e := ReadError(r.Provider, http.StatusOK, nil, doc)
 	e.Outcome = outcome
 	return e
 }
 
 // named puts the provider's name on an error of the engine or the reader.
-func (l *Listener) named(err error) error {
+func (r *EventReader) named(err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Provider == "" {
-		f.Provider = l.Provider
+		f.Provider = r.Provider
 	}
 	return err
 }
 
 // next reads one frame and feeds the engine.
-func (l *Listener) next() error {
-	if l.ended {
+func (r *EventReader) next() error {
+	if r.ended {
 		return io.EOF
 	}
-	if l.frames == nil {
-		frames, document, err := Open(l.up)
+	if r.frames == nil {
+		frames, document, err := Open(r.up)
 		switch {
 		case err != nil:
 			return err
 		case document != nil:
-			l.ended = true
-			return l.document(document)
+			r.ended = true
+			return r.document(document)
 		}
-		l.frames = frames
+		r.frames = frames
 	}
-	f, err := l.frames.Next()
+	f, err := r.frames.Next()
 	if err != nil {
 		if errors.Is(err, sse.ErrTooLong) {
-			return l.Broken(Protocol, "the upstream sent an event longer than the limit")
+			return r.Broken(Protocol, "the upstream sent an event longer than the limit")
 		}
 		return err
 	}
@@ -121,34 +121,34 @@ func (l *Listener) next() error {
 	case len(data) == 0:
 		return nil
 	case string(data) == "[DONE]":
-		l.ended = true
+		r.ended = true
 		return io.EOF
 	case messages.Valid(data) == nil:
-		return l.Event(f.Event, messages.View(data), data)
+		return r.Event(f.Event, messages.View(data), data)
 	case f.Event == "error":
-		return l.Inside(data, l.Failure())
-	case l.Engine.Finished():
+		return r.Inside(data, r.Failure())
+	case r.Engine.Finished():
 		return nil // talk after the end is not listened to
 	}
-	return l.Broken(Protocol, "the upstream sent an event that is not JSON")
+	return r.Broken(Protocol, "the upstream sent an event that is not JSON")
 }
 
 // End says that the event was the last: what stands behind it is not read.
-func (l *Listener) End() { l.ended = true }
+func (r *EventReader) End() { r.ended = true }
 
-func (l *Listener) document(body []byte) error {
+func (r *EventReader) document(body []byte) error {
 	switch {
 	case len(body) == 0:
-		return l.Broken(BadBody, "the upstream answered 200 with an empty body")
+		return r.Broken(BadBody, "the upstream answered 200 with an empty body")
 	case messages.Valid(body) != nil:
-		return l.Broken(BadBody, "the upstream answered 200 with a body that is not JSON")
+		return r.Broken(BadBody, "the upstream answered 200 with a body that is not JSON")
 	}
-	return l.Document(messages.View(body), body)
+	return r.Document(messages.View(body), body)
 }
 
 // Failure is the label of a failure that the upstream tells of now.
-func (l *Listener) Failure() string {
-	if l.Engine.Started() {
+func (r *EventReader) Failure() string {
+	if r.Engine.Started() {
 		return Midstream
 	}
 	return ErrorIn200
