@@ -15,6 +15,7 @@ type place struct {
 	// guest marks a file that only offers names and targets (a project's, the seed's): what it names and we do not have is a
 	// warning, since a cloned repository must not keep a gateway from starting.
 	guest bool
+	firm  bool // a project's file is below it
 }
 
 // applier writes nodes into the configuration, one layer over the other: members of mappings are merged, everything else
@@ -68,6 +69,10 @@ func (a *applier) set(dst reflect.Value, n *node, path string, line int) error {
 		}
 		return nil
 	}
+	if s, ok := dst.Addr().Interface().(shorthand); ok && (n.form == text || n.form == number) {
+		s.setShort(n.text)
+		return nil
+	}
 	switch dst.Kind() {
 	case reflect.Struct:
 		if n.form != mapping {
@@ -92,6 +97,9 @@ func (a *applier) set(dst reflect.Value, n *node, path string, line int) error {
 			dst.SetMapIndex(reflect.ValueOf(m.name), elem)
 		}
 	case reflect.Slice:
+		if _, ok := reflect.New(dst.Type().Elem()).Interface().(shorthand); ok && (n.form == text || n.form == mapping) {
+			n = &node{line: n.line, form: list, items: []*node{n}} // one alone needs no brackets
+		}
 		if n.form != list {
 			return fail("expected a list, and this is %s", n.form)
 		}
@@ -143,7 +151,7 @@ func (a *applier) set(dst reflect.Value, n *node, path string, line int) error {
 // environment overlays every key that has its variable: SIGNALBOX_ and the path in capitals, whatever is not a letter or a
 // digit written as an underscore. Mappings and lists are written as YAML.
 func (a *applier) environment(dst reflect.Value, path string, getenv func(string) string) error {
-	a.from = place{}
+	a.from = place{firm: true}
 	for i := range dst.NumField() {
 		name := yamlName(dst.Type().Field(i))
 		if name == "" {
@@ -159,7 +167,7 @@ func (a *applier) environment(dst reflect.Value, path string, getenv func(string
 			if err != nil {
 				return &Error{Key: variable, Message: messageOf(err)}
 			}
-			a.where[key] = place{file: variable}
+			a.where[key] = place{file: variable, firm: true}
 		}
 		_, leaf := field.Addr().Interface().(scalar)
 		switch {

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"iter"
 	"maps"
 	"net"
 	"slices"
@@ -19,16 +20,18 @@ type Config struct {
 	Default string `yaml:"default,omitempty"`
 	// Providers are the upstream accounts by name. Without this block they are discovered.
 	Providers map[string]Provider `yaml:"providers,omitempty" validate:"dive"`
-	// Aliases are names that stand for a target.
+	// Aliases are names that stand for a target. A name may hold * for any run of characters: claude-haiku-*.
 	Aliases map[string]string `yaml:"aliases,omitempty"`
-	// Agents give the agent of that name its own target.
-	Agents map[string]string `yaml:"agents,omitempty"`
+	// Agents give the agent of that name its own target, or a mapping with target, thinking, effort and fallbacks. A name may hold *.
+	Agents map[string]Entry `yaml:"agents,omitempty"`
 	// Commands do the same for slash commands.
-	Commands map[string]string `yaml:"commands,omitempty"`
+	Commands map[string]Entry `yaml:"commands,omitempty"`
 	// Skills do the same for skills.
-	Skills map[string]string `yaml:"skills,omitempty"`
+	Skills map[string]Entry `yaml:"skills,omitempty"`
 	// Hooks do the same for hooks.
-	Hooks map[string]string `yaml:"hooks,omitempty"`
+	Hooks map[string]Entry `yaml:"hooks,omitempty"`
+	// Rules send requests of a kind elsewhere: long ones, those with images, some of them by weight.
+	Rules []Rule `yaml:"rules,omitempty" validate:"dive"`
 	// Fallbacks are the targets to try next, by target, pattern (ollama/*) or alias. Without an entry nobody else is called.
 	Fallbacks map[string][]string `yaml:"fallbacks,omitempty"`
 	// FallbackEnabled arms the chains of Fallbacks. Default true.
@@ -66,6 +69,9 @@ type Config struct {
 
 	// Sources are the files that the configuration was read from, lowest first, for status.
 	Sources []string `yaml:"-"`
+	// Firm are the keys (default, aliases.NAME, agents.NAME, …) that a named file, the environment or the command line wrote: a
+	// project's files do not change them.
+	Firm map[string]bool `yaml:"-"`
 	// Watched are the files whose change should reload: the sources, the places where one may appear, and files of secrets.
 	Watched []string `yaml:"-"`
 	// Discovered says that the providers were found and not configured.
@@ -238,6 +244,13 @@ func (c *Config) Port() int {
 	_, port, _ := net.SplitHostPort(c.Listen)
 	n, _ := strconv.Atoi(port)
 	return n
+}
+
+// Entries are the four kinds of entries under their keys, in their order: agents, commands, skills, hooks.
+func (c *Config) Entries() iter.Seq2[string, map[string]Entry] {
+	return func(yield func(string, map[string]Entry) bool) {
+		_ = yield("agents", c.Agents) && yield("commands", c.Commands) && yield("skills", c.Skills) && yield("hooks", c.Hooks)
+	}
 }
 
 // ProviderNames are the names of all providers in order, the built-in ones included.

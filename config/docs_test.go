@@ -39,12 +39,8 @@ func TestDocs(t *testing.T) {
 }
 
 func table(t *testing.T) string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	comments := map[string]string{} // by Type.Field
-	ast.Inspect(file, func(n ast.Node) bool {
+	note := func(n ast.Node) bool {
 		ts, ok := n.(*ast.TypeSpec)
 		if !ok {
 			return true
@@ -61,10 +57,20 @@ func table(t *testing.T) string {
 			}
 		}
 		return false
-	})
+	}
+	for _, name := range []string{"config.go", "entry.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			ast.Inspect(d, func(n ast.Node) bool { _, decl := n.(*ast.GenDecl); return decl || note(n) })
+		}
+	}
 	var b strings.Builder
 	b.WriteString("| key | environment | what |\n| --- | --- | --- |\n")
 	var walk func(typ reflect.Type, path string)
+	var inner []string // the lists that we are inside of
 	walk = func(typ reflect.Type, path string) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
@@ -83,15 +89,29 @@ func table(t *testing.T) string {
 				continue
 			case !leaf && f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
 				fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", key, VariableName(key), comment)
-				if f.Type.Elem().Name() != "Price" {
+				if f.Type.Elem().Name() != "Price" && (f.Type.Elem() != reflect.TypeFor[Entry]() || name == "agents") {
 					walk(f.Type.Elem(), key+".NAME")
 				}
+				continue
+			case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+				variable := "`" + VariableName(key) + "`"
+				if len(inner) > 0 {
+					variable = ""
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", key, variable, comment)
+				inner = append(inner, key)
+				walk(f.Type.Elem(), key+"[]")
+				inner = inner[:len(inner)-1]
 				continue
 			}
 			if comment == "" {
 				t.Errorf("%s has no comment", key)
 			}
-			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", key, VariableName(key), strings.ReplaceAll(comment, "|", "\\|"))
+			variable := "`" + VariableName(key) + "`"
+			if len(inner) > 0 {
+				variable = "" // a list is written whole
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", key, variable, strings.ReplaceAll(comment, "|", "\\|"))
 		}
 	}
 	walk(reflect.TypeFor[Config](), "")

@@ -64,11 +64,14 @@ func (l *loader) guest(file string, rule guestRule) error {
 		_, known := fieldNamed(root.Type(), m.name)
 		switch {
 		case slices.Contains(guestKeys, m.name):
+			if !rule.owner {
+				l.unchained(file, m.value)
+			}
 			err = l.a.member(root, m, "")
 			targets = append(targets, texts(m.value)...)
 		case rule.seed && m.name == "models":
 			var more []string
-			more, err = l.seedModels(root, m.value)
+			more, err = l.seedModels(root, m.value, file, rule)
 			targets = append(targets, more...)
 		case rule.seed && m.name == "apiKeys" && rule.owner:
 			err = l.seedAPIKeys(m.value, file, mode)
@@ -92,7 +95,7 @@ func (l *loader) guest(file string, rule guestRule) error {
 }
 
 // seedModels reads models.default, .agents, .commands, .skills and .hooks.
-func (l *loader) seedModels(root reflect.Value, n *node) ([]string, error) {
+func (l *loader) seedModels(root reflect.Value, n *node, file string, rule guestRule) ([]string, error) {
 	if n.form == nothing {
 		return nil, nil
 	}
@@ -103,6 +106,9 @@ func (l *loader) seedModels(root reflect.Value, n *node) ([]string, error) {
 	for _, m := range n.members {
 		if !slices.Contains(guestKeys, m.name) {
 			continue
+		}
+		if !rule.owner {
+			l.unchained(file, m.value)
 		}
 		if err := l.a.member(root, m, ""); err != nil {
 			return nil, err
@@ -197,16 +203,34 @@ func (l *loader) put(p Provider, name string, found bool, by string) {
 	l.c.Providers[name] = p
 }
 
-// texts are the text of a scalar, or of the values of a mapping.
+// texts are the targets that a key names: a scalar's own, or those of the entries of a mapping.
 func texts(n *node) []string {
 	if n.form == text {
 		return []string{n.text}
 	}
 	var out []string
 	for _, m := range n.members {
-		if m.value.form == text {
-			out = append(out, m.value.text)
+		target := m.value
+		if target.form == mapping {
+			target = target.get("target")
+		}
+		if target != nil && target.form == text {
+			out = append(out, target.text)
 		}
 	}
 	return out
+}
+
+// unchained takes the fallbacks out of a project's entries: a repository may say which configured target serves whom, and not
+// who is paid when that one fails.
+func (l *loader) unchained(file string, n *node) {
+	if n.form != mapping {
+		return
+	}
+	for _, m := range n.members {
+		if f := m.value.get("fallbacks"); f != nil {
+			l.c.warn("%s:%d: fallbacks of an entry are not taken from a project's file", file, m.line)
+			m.value.members = slices.DeleteFunc(m.value.members, func(m member) bool { return m.name == "fallbacks" })
+		}
+	}
 }

@@ -60,6 +60,12 @@ func Load(o LoadOptions) (*Config, error) {
 	if err := validate(l.c, l.a.where); err != nil {
 		return nil, err
 	}
+	l.c.Firm = map[string]bool{}
+	for key, at := range l.a.where {
+		if first, _, _ := strings.Cut(key, "."); at.firm && slices.Contains(guestKeys, first) {
+			l.c.Firm[key] = true
+		}
+	}
 	l.c.Watched = slices.Compact(slices.Sorted(slices.Values(l.c.Watched)))
 	return l.c, nil
 }
@@ -81,7 +87,7 @@ func (l *loader) files() error {
 		return err
 	}
 	if main != "" && !named {
-		if err := l.own(main); err != nil {
+		if err := l.own(main, false); err != nil {
 			return err
 		}
 	}
@@ -106,7 +112,7 @@ func (l *loader) files() error {
 		}
 	}
 	if named {
-		return l.own(main)
+		return l.own(main, true)
 	}
 	return nil
 }
@@ -152,8 +158,8 @@ func (l *loader) find() (file string, named bool, err error) {
 	return "", false, nil
 }
 
-// own reads a file that may set everything.
-func (l *loader) own(file string) error {
+// own reads a file that may set everything. A firm one was named outright and stands above a project's files.
+func (l *loader) own(file string, firm bool) error {
 	l.c.Watched = append(l.c.Watched, file)
 	data, mode, err := readFile(file)
 	if err != nil {
@@ -175,7 +181,7 @@ func (l *loader) own(file string) error {
 			return &Error{File: file, Line: m.line, Key: m.name, Message: notYet}
 		}
 	}
-	l.a.from = place{file: file}
+	l.a.from = place{file: file, firm: firm}
 	if err := l.a.members(reflect.ValueOf(l.c).Elem(), n, ""); err != nil {
 		return err
 	}
@@ -240,7 +246,7 @@ func (l *loader) model() error {
 		return nil
 	}
 	l.c.Default = f.Model
-	l.a.where["default"] = place{file: "--model"}
+	l.a.where["default"] = place{file: "--model", firm: true}
 	name, _, ok := strings.Cut(f.Model, "/")
 	if !ok {
 		if !f.APIKey.Empty() || f.KeyFile != "" || f.BaseURL != "" {

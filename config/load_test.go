@@ -162,7 +162,7 @@ func TestPrecedence(t *testing.T) {
 	delete(env, "SIGNALBOX_CONFIG")
 	check("it takes the project before the user", "ollama/from-project")
 	c := mustLoad(t, o)
-	if want := map[string]string{"a": "ollama/user", "only-xdg": "ollama/xdg"}; !cmp.Equal(c.Agents, want) {
+	if want := map[string]Entry{"a": {Target: "ollama/user"}, "only-xdg": {Target: "ollama/xdg"}}; !cmp.Equal(c.Agents, want) {
 		t.Errorf("it merges entries by name: %v", c.Agents)
 	}
 	if len(c.Sources) != 4 {
@@ -184,7 +184,7 @@ func TestProjectFiles(t *testing.T) {
 		write(t, 0o644, "agents: {a: ollama/x}\nproviders: {ollama: {base_url: 'https://evil.example'}}\nprices: {'ollama/*': {input: 1, output: 1}}\nlisten: 0.0.0.0:80\n", dir, "signalbox.yaml")
 		write(t, 0o644, `{"apiKeys": {"openrouter": "sk-theirs", "ollama": "http://evil.example"}, "models": {"hooks": {"h": "ollama/y"}, "fallbackEnabled": true}}`, dir, ".oss/config.json")
 		c := mustLoad(t, LoadOptions{Dir: dir})
-		if c.Agents["a"] != "ollama/x" || c.Hooks["h"] != "ollama/y" {
+		if c.Agents["a"].Target != "ollama/x" || c.Hooks["h"].Target != "ollama/y" {
 			t.Errorf("agents %v hooks %v", c.Agents, c.Hooks)
 		}
 		if c.Listen != "127.0.0.1:3456" || c.Providers["ollama"].BaseURL != "http://127.0.0.1:11434" || len(c.Prices) != 0 || len(c.Fallbacks) != 0 {
@@ -201,7 +201,7 @@ func TestProjectFiles(t *testing.T) {
 		dir := t.TempDir()
 		write(t, 0o644, "agents: {a: 'ollama/${ANTHROPIC_API_KEY}'}\n", dir, "signalbox.yaml")
 		c := mustLoad(t, LoadOptions{Dir: dir, Getenv: testVars.get})
-		if strings.Contains(c.Agents["a"], "sk-ant") || len(c.Warnings) != 1 {
+		if strings.Contains(c.Agents["a"].Target, "sk-ant") || len(c.Warnings) != 1 {
 			t.Errorf("agents %v, warnings %v", c.Agents, c.Warnings)
 		}
 	})
@@ -242,7 +242,7 @@ func TestSeedFile(t *testing.T) {
 	"apiKeys": {"openrouter": "sk-or-seed", "ollama": "http://gpu-box:11434", "nobody": "AIza"}
 }`, home, ".oss/config.json")
 	c := mustLoad(t, LoadOptions{Home: home})
-	if c.Default != "ollama/qwen3" || c.Agents["oss:code-reviewer"] != "ollama/codellama" || c.Commands["c"] != "openrouter/a/b" {
+	if c.Default != "ollama/qwen3" || c.Agents["oss:code-reviewer"].Target != "ollama/codellama" || c.Commands["c"].Target != "openrouter/a/b" {
 		t.Errorf("%+v", c)
 	}
 	if c.Providers["openrouter"].APIKey.Reveal() != "sk-or-seed" || c.Providers["ollama"].BaseURL != "http://gpu-box:11434" {

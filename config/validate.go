@@ -251,8 +251,8 @@ func (v *checker) targets() error {
 		switch {
 		case name == "claude" || name == "default":
 			return v.fail(key, "%s has a meaning of its own and cannot be an alias", name)
-		case !modelName.MatchString(name) || strings.Contains(name, "/"):
-			return v.fail(key, "not a name that can be an alias: letters, digits and . _ : @ + -, without a slash, so that no target looks like it")
+		case !modelName.MatchString(strings.ReplaceAll(name, "*", "x")) || strings.Contains(name, "/"):
+			return v.fail(key, "not a name that can be an alias: letters, digits and . _ : @ + - (and * for any run of them), without a slash, so that no target looks like it")
 		}
 		if err := v.target(key, c.Aliases[name], false); err != nil {
 			return err
@@ -263,14 +263,27 @@ func (v *checker) targets() error {
 			return err
 		}
 	}
-	for _, m := range []struct {
-		key     string
-		targets map[string]string
-	}{{"agents", c.Agents}, {"commands", c.Commands}, {"skills", c.Skills}, {"hooks", c.Hooks}} {
-		for _, name := range slices.Sorted(maps.Keys(m.targets)) {
-			if err := v.target(join(m.key, name), m.targets[name], true); err != nil {
-				return err
+	for kind, entries := range c.Entries() {
+		for _, name := range slices.Sorted(maps.Keys(entries)) {
+			key, e := join(kind, name), entries[name]
+			if e.Target == "" {
+				return v.fail(key, "target: required: provider/model, an alias, or claude")
 			}
+			for _, target := range append([]string{e.Target}, e.Fallbacks...) {
+				if err := v.target(key, target, true); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for i, r := range c.Rules {
+		for _, to := range r.To {
+			if text := v.wrongTarget(to.Target, true); text != "" {
+				return v.fail("rules", "rule %d: %s", i+1, text)
+			}
+		}
+		if w := r.When; w.TokensUnder > 0 && w.TokensOver >= w.TokensUnder {
+			return v.fail("rules", "rule %d: no prompt has more than %d and fewer than %d tokens", i+1, w.TokensOver, w.TokensUnder)
 		}
 	}
 	for _, from := range slices.Sorted(maps.Keys(c.Fallbacks)) {

@@ -106,9 +106,17 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 // targets are all targets that a configuration names: their models are metric labels from the start.
 func targets(cfg *config.Config) []string {
 	out := []string{cfg.Default}
-	for _, m := range []map[string]string{cfg.Aliases, cfg.Agents, cfg.Commands, cfg.Skills, cfg.Hooks} {
-		for _, target := range m {
-			out = append(out, target)
+	for _, target := range cfg.Aliases {
+		out = append(out, target)
+	}
+	for _, entries := range cfg.Entries() {
+		for _, e := range entries {
+			out = append(append(out, e.Target), e.Fallbacks...)
+		}
+	}
+	for _, r := range cfg.Rules {
+		for _, to := range r.To {
+			out = append(out, to.Target)
 		}
 	}
 	for first, chain := range cfg.Fallbacks {
@@ -120,6 +128,9 @@ func targets(cfg *config.Config) []string {
 	return out
 }
 
+// prefixes tell the kinds of entries apart in an agent's identity.
+var prefixes = map[string]string{"agents": "", "commands": "command:", "skills": "skill:", "hooks": "hook:"}
+
 func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Settings {
 	names := make([]string, 0, len(cfg.Providers))
 	for name := range cfg.Providers {
@@ -127,9 +138,9 @@ func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Setti
 	}
 	slices.Sort(names)
 	agents := map[string]string{}
-	for prefix, rules := range map[string]map[string]string{"": cfg.Agents, "command:": cfg.Commands, "skill:": cfg.Skills, "hook:": cfg.Hooks} {
-		for name, target := range rules {
-			agents[prefix+name] = target
+	for kind, entries := range cfg.Entries() {
+		for name, e := range entries {
+			agents[prefixes[kind]+name] = e.Target
 		}
 	}
 	claude := cfg.Providers["anthropic"]
