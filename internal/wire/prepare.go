@@ -120,7 +120,7 @@ func (p *Prepared) CallerName(upstream string) string {
 }
 
 // billing begins the attribution line of Claude Code. It changes with every request and would defeat prefix caches (M3).
-const billing = "x-anthropic-billing-header:"
+const billing = messages.BillingWord
 
 // Prepare applies the rules that hold for every foreign dialect (translation rules M1–M4, T1–T5, C5, S5, S6 and deferred
 // tools). The errors are *fault.Error of kind Invalid and name the field.
@@ -197,7 +197,8 @@ func (p *preparer) top() error {
 func (p *preparer) system() {
 	for i := range p.conv.System {
 		b := &p.conv.System[i]
-		text := withoutBilling(b.Text)
+		// The marker is for us and says nothing to a model.
+		text := messages.WithoutMarker(withoutBilling(b.Text), i)
 		if !text.Empty() {
 			p.out.System = append(p.out.System, Part{Text: text, Cache: b.Cache})
 		}

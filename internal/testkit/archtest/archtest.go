@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"internal/sse"},
 	{"internal/messages", "internal/textcall"},
 	{"config", "internal/wire", "internal/exchange"},
-	{"internal/wire/*", "internal/pricing", "internal/estimate", "internal/ledger", "internal/auth", "internal/metrics"},
+	{"internal/wire/*", "internal/agents", "internal/pricing", "internal/estimate", "internal/ledger", "internal/auth", "internal/metrics"},
 	{"providers"},
 	{"providers/*", "internal/routing"},
 	{"internal/dispatch"},

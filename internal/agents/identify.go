@@ -1,0 +1,71 @@
+package agents
+
+import (
+	"net/http"
+
+	"signalbox/config"
+	"signalbox/internal/messages"
+)
+
+// By is the sign by which an agent was recognised.
+type By string
+
+// The signs, the surest first. A virtual key's agent will stand behind the header.
+const (
+	ByHeader      By = "header"
+	ByMarker      By = "marker"
+	ByFingerprint By = "fingerprint"
+	ByHint        By = "hint"
+)
+
+// Identity is who asks. An empty Name is nobody in particular.
+type Identity struct {
+	Name     string `json:"name"` // with command:, skill: or hook: in front unless it is an agent
+	By       By     `json:"by"`
+	Subagent bool   `json:"subagent"` // Claude Code says that a subagent asks, not its main agent
+}
+
+// Identify reads the signs in the order of the contract: header, marker, fingerprint, hint. known are fingerprints that came with
+// the request. Nothing in a message, a tool result or an answer is looked at.
+func (d *Directory) Identify(h http.Header, r *messages.Request, known []config.Fingerprint) Identity {
+	id := Identity{Subagent: h.Get("X-Claude-Code-Agent-Id") != ""}
+	if name := h.Get("X-Signalbox-Agent"); messages.Identity(name) {
+		id.Name, id.By = name, ByHeader
+		return id
+	}
+	if name := r.Marker(); name != "" {
+		id.Name, id.By = name, ByMarker
+		return id
+	}
+	if name := d.byText(r, known); name != "" {
+		id.Name, id.By = name, ByFingerprint
+		return id
+	}
+	if name := h.Get("X-Claude-Code-Agent-Type"); name != "custom" && messages.Identity(name) {
+		id.Name, id.By = name, ByHint
+	}
+	return id
+}
+
+// byText looks for an agent's own text where its requests begin with it: the second system block, counted without the attribution
+// line, or the first where a client sends no identity sentence.
+func (d *Directory) byText(r *messages.Request, known []config.Fingerprint) string {
+	x := d.look()
+	if len(x.lens) == 0 && len(known) == 0 {
+		return ""
+	}
+	texts := r.SystemTexts()
+	if len(texts) > 2 {
+		texts = texts[:2]
+	}
+	theirs := newIndex(known)
+	for i := len(texts) - 1; i >= 0; i-- {
+		if name := theirs.find(texts[i]); name != "" {
+			return name // the project that the agent runs in knows best
+		}
+		if name := x.find(texts[i]); name != "" {
+			return name
+		}
+	}
+	return ""
+}
