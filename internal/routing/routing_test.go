@@ -1,12 +1,19 @@
 package routing
 
 import (
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
+	"signalbox/config"
 	"signalbox/internal/fault"
+	"signalbox/internal/messages"
 )
 
 func TestSplitPath(t *testing.T) {
@@ -79,7 +86,8 @@ func FuzzSplitPath(f *testing.F) {
 func table(t *testing.T, change func(*Settings)) *Table {
 	t.Helper()
 	s := Settings{Providers: []string{"anthropic", "ollama", "openrouter"}, Aliases: map[string]string{"fast": "ollama/qwen3:8b", "faster": "fast"},
-		Agents: map[string]string{"oss:code-reviewer": "ollama/codellama", "main": "claude", "command:x": "fast", "foreign": "gemini/pro"}, FallbackOn: true}
+		Agents: map[string]config.Entry{"oss:code-reviewer": {Target: "ollama/codellama"}, "main": {Target: "claude"}, "command:x": {Target: "fast"}, "foreign": {Target: "gemini/pro"},
+			"team:*": {Target: "ollama/team"}, "team:lead*": {Target: "openrouter/lead", Thinking: "off", Fallbacks: []string{"fast"}}}, FallbackOn: true}
 	if change != nil {
 		change(&s)
 	}
@@ -196,4 +204,226 @@ func TestNewTableRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWildcards(t *testing.T) {
+	aliases := func(s *Settings) {
+		s.Aliases = map[string]string{"claude-*": "ollama/any", "claude-haiku-*": "ollama/small", "claude-haiku-4-5": "ollama/exact", "*-latest": "ollama/latest"}
+	}
+	for _, row := range []struct {
+		it     string
+		change func(*Settings)
+		q      Query
+		want   string
+	}{
+		{"takes the pattern with most letters", aliases, Query{Model: "claude-haiku-3"}, "ollama/small alias"},
+		{"takes an exact name before a pattern", aliases, Query{Model: "claude-haiku-4-5"}, "ollama/exact alias"},
+		{"takes the shorter pattern where the longer does not fit", aliases, Query{Model: "claude-opus-4"}, "ollama/any alias"},
+		{"finds a star in front", aliases, Query{Model: "x-latest"}, "ollama/latest alias"},
+		{"never takes a target for an alias", func(s *Settings) { s.Aliases = map[string]string{"*": "ollama/all"} }, Query{Model: "openrouter/x"}, "openrouter/x body"},
+		{"takes a pattern of agents", nil, Query{Agent: "team:writer"}, "ollama/team agent"},
+		{"takes the longer pattern of agents", nil, Query{Agent: "team:leader"}, "openrouter/lead agent"},
+	} {
+		t.Run("it "+row.it, func(t *testing.T) {
+			p, err := table(t, row.change).Plan(row.q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Targets[0].String() + " " + p.Rule; got != row.want {
+				t.Errorf("got %s, want %s", got, row.want)
+			}
+		})
+	}
+	t.Run("it gives an entry's settings and chain", func(t *testing.T) {
+		p, err := table(t, nil).Plan(Query{Agent: "team:leader"})
+		if err != nil || p.Entry.Thinking != "off" || len(p.Targets) != 2 || p.Targets[1].String() != "ollama/qwen3:8b" {
+			t.Errorf("%+v %v", p, err)
+		}
+	})
+	t.Run("it gives an agent's settings where the path chooses the target", func(t *testing.T) {
+		p, err := table(t, nil).Plan(Query{Agent: "team:leader", Path: &Target{"ollama", "x"}})
+		if err != nil || p.Entry.Thinking != "off" || p.Targets[0].String() != "ollama/x" || len(p.Targets) != 1 {
+			t.Errorf("%+v %v", p, err)
+		}
+	})
+}
+
+func TestProject(t *testing.T) {
+	project := &config.Project{Default: "ollama/theirs", Aliases: map[string]string{"fast": "ollama/quick", "claude": "ollama/evil"},
+		Agents: map[string]config.Entry{"oss:code-reviewer": {Target: "ollama/project"}, "p:*": {Target: "fast"}, "far": {Target: "nobody/x"}}}
+	for _, row := range []struct {
+		it     string
+		change func(*Settings)
+		q      Query
+		want   string
+	}{
+		{"takes the project's entry", nil, Query{Agent: "oss:code-reviewer"}, "ollama/project agent"},
+		{"leaves what a named file wrote", func(s *Settings) { s.Firm = map[string]bool{"agents.oss:code-reviewer": true} }, Query{Agent: "oss:code-reviewer"}, "ollama/codellama agent"},
+		{"takes the project's pattern and alias", nil, Query{Agent: "p:x"}, "ollama/quick agent"},
+		{"takes the project's default", func(s *Settings) { s.Default = "ollama/ours" }, Query{Model: "zzz"}, "ollama/theirs default"},
+		{"leaves a firm default", func(s *Settings) { s.Default, s.Firm = "ollama/ours", map[string]bool{"default": true} }, Query{Model: "zzz"}, "ollama/ours default"},
+		{"lets nobody redefine claude", nil, Query{Agent: "main", Model: "claude-opus-4"}, "anthropic/claude-opus-4 agent"},
+	} {
+		t.Run("it "+row.it, func(t *testing.T) {
+			row.q.Project = project
+			p, err := table(t, row.change).Plan(row.q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Targets[0].String() + " " + p.Rule; got != row.want {
+				t.Errorf("got %s, want %s", got, row.want)
+			}
+		})
+	}
+	if _, err := table(t, nil).Plan(Query{Agent: "far", Project: project}); fault.From(err) == nil || fault.From(err).Kind != fault.NotFound {
+		t.Errorf("a project chooses only what is configured: %v", err)
+	}
+}
+
+func TestRules(t *testing.T) {
+	yes, no := true, false
+	to := func(targets ...string) (out []config.Choice) {
+		for _, target := range targets {
+			out = append(out, config.Choice{Target: target})
+		}
+		return out
+	}
+	rules := func(s *Settings) {
+		s.Default = "ollama/base"
+		s.Rules = []config.Rule{
+			{When: config.Condition{Images: &yes, Target: "ollama/*"}, To: to("ollama/llava")},
+			{When: config.Condition{TokensOver: 60_000}, To: to("openrouter/long")},
+			{When: config.Condition{Agent: "team:*", Tools: &no}, To: to("fast")},
+			{When: config.Condition{Thinking: &yes, TokensUnder: 100}, To: to("ollama/thinker")},
+			{When: config.Condition{Subagent: &yes, Model: "claude-*"}, To: to("ollama/sub")},
+		}
+	}
+	for _, row := range []struct {
+		it   string
+		q    Query
+		want string
+	}{
+		{"leaves what no rule holds for", Query{Model: "m", Tokens: 500}, "ollama/base default"},
+		{"goes by images", Query{Traits: messages.Traits{Images: true}}, "ollama/llava rules.1"},
+		{"goes by the target found so far", Query{Model: "openrouter/x", Traits: messages.Traits{Images: true}, Tokens: 500}, "openrouter/x body"},
+		{"goes by tokens", Query{Tokens: 60_001}, "openrouter/long rules.2"},
+		{"counts the bound itself out", Query{Tokens: 60_000}, "ollama/base default"},
+		{"goes by agent and tools", Query{Agent: "team:writer", Tokens: 500}, "ollama/qwen3:8b rules.3"},
+		{"wants all conditions", Query{Agent: "team:writer", Tokens: 500, Traits: messages.Traits{Tools: true}}, "ollama/team agent"},
+		{"goes by thinking and few tokens", Query{Tokens: 99, Traits: messages.Traits{Thinking: true}}, "ollama/thinker rules.4"},
+		{"goes by subagent and model", Query{Subagent: true, Model: "claude-opus-4", Tokens: 500}, "ollama/sub rules.5"},
+		{"never touches a path", Query{Path: &Target{"ollama", "x"}, Traits: messages.Traits{Images: true}}, "ollama/x path"},
+		{"never touches a header", Query{Header: "fast", Tokens: 99_999}, "ollama/qwen3:8b header"},
+	} {
+		t.Run("it "+row.it, func(t *testing.T) {
+			p, err := table(t, rules).Plan(row.q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Targets[0].String() + " " + p.Rule; got != row.want {
+				t.Errorf("got %s, want %s", got, row.want)
+			}
+		})
+	}
+	t.Run("it knows a name that nothing else knows", func(t *testing.T) {
+		p, err := table(t, func(s *Settings) {
+			s.Rules = []config.Rule{{When: config.Condition{Model: "gpt-*"}, To: to("ollama/gpt-oss")}}
+		}).Plan(Query{Model: "gpt-9"})
+		if err != nil || p.Targets[0].String() != "ollama/gpt-oss" {
+			t.Errorf("%+v %v", p, err)
+		}
+	})
+	t.Run("it shares by weight, and a session stays", func(t *testing.T) {
+		tb := table(t, func(s *Settings) {
+			s.Rules = []config.Rule{{To: []config.Choice{{Target: "ollama/a", Weight: 3}, {Target: "ollama/b"}}}}
+		})
+		count := map[string]int{}
+		for i := range 4000 {
+			q := Query{Model: "m", Seed: strconv.Itoa(i)}
+			p, err := tb.Plan(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, _ := tb.Plan(q)
+			if again.Targets[0] != p.Targets[0] {
+				t.Fatal("a session went elsewhere")
+			}
+			count[p.Targets[0].Model]++
+		}
+		if count["a"] < 2850 || count["a"] > 3150 || count["a"]+count["b"] != 4000 {
+			t.Errorf("of 4000 requests, 3000 should go to a: %v", count)
+		}
+	})
+}
+
+// TestExplained holds that what is explained is what is done, for settings and requests that nobody thought of.
+func TestExplained(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	pick := func(words ...string) string { return words[r.IntN(len(words))] }
+	targets := []string{"ollama/a", "ollama/b:8b", "openrouter/x/y", "anthropic/claude-z", "claude", "fast", "gone/z", "slow"}
+	bools := []*bool{nil, new(true), new(false)}
+	choices := func() (out []config.Choice) {
+		for range 1 + r.IntN(3) {
+			out = append(out, config.Choice{Target: pick(targets...), Weight: r.IntN(4)})
+		}
+		return out
+	}
+	for range 3000 {
+		s := Settings{Providers: []string{"anthropic", "ollama", "openrouter"}, Aliases: map[string]string{"fast": "ollama/f", "slow": "fast", "claude-*": "ollama/c"},
+			Agents:    map[string]config.Entry{"a": {Target: pick(targets...), Fallbacks: []string{pick(targets...)}}, "o:*": {Target: pick(targets...)}},
+			Fallbacks: map[string][]string{"ollama/*": {pick(targets...), pick(targets...)}, "fast": {pick(targets...)}}, FallbackOn: r.IntN(4) > 0, ClaudeModel: pick("", "claude-m"), ClaudeKey: r.IntN(2) == 0,
+			Default: pick("", "ollama/d", "fast", "claude")}
+		for range r.IntN(3) {
+			s.Rules = append(s.Rules, config.Rule{To: choices(), When: config.Condition{Agent: pick("", "o:*"), Model: pick("", "claude-*"), Target: pick("", "ollama/*"), TokensOver: int64(r.IntN(2) * 100), Images: bools[r.IntN(3)], Subagent: bools[r.IntN(3)]}})
+		}
+		tb, err := NewTable(s)
+		if err != nil {
+			continue // claude without a model, and the like
+		}
+		q := Query{Header: pick("", "", "fast", "ollama/h", "nonsense"), Agent: pick("", "a", "o:1", "unknown"), Model: pick("", "claude-opus", "ollama/q", "zzz", "fast"), OwnCredential: r.IntN(2) == 0,
+			Tokens: int64(r.IntN(200)), Traits: messages.Traits{Images: r.IntN(2) == 0}, Subagent: r.IntN(2) == 0, Seed: strconv.Itoa(r.IntN(9))}
+		if r.IntN(5) == 0 {
+			q.Path = &Target{pick("ollama", "gone"), "p"}
+		}
+		plan, err := tb.Plan(q)
+		told, how, err2 := tb.Explain(q)
+		if diff := cmp.Diff(plan, told); diff != "" || (err == nil) != (err2 == nil) {
+			t.Fatalf("%+v: %v, %v\n%s", q, err, err2, diff)
+		}
+		if err != nil {
+			continue
+		}
+		last := ""
+		for _, step := range how.Steps {
+			if step.Taken {
+				last = step.Rule
+			}
+		}
+		if last != plan.Rule && !(last == "" && plan.Rule == "body") {
+			t.Fatalf("%+v: explained %q, done %q", q, last, plan.Rule)
+		}
+		for _, skipped := range plan.Skipped {
+			if !slices.ContainsFunc(how.Excluded, func(e Exclusion) bool { return e.Target+": "+e.Why == skipped }) {
+				t.Fatalf("%q was passed over and not told: %+v", skipped, how.Excluded)
+			}
+		}
+	}
+}
+
+func FuzzMatch(f *testing.F) {
+	f.Add("a*b", "axxb")
+	f.Add("*", "")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		parts := strings.Split(pattern, "*")
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		if !utf8.ValidString(pattern) || !utf8.ValidString(name) {
+			t.Skip() // the oracle works on runes
+		}
+		want := regexp.MustCompile(`(?s)^` + strings.Join(parts, `.*`) + `$`).MatchString(name)
+		if got := Match(pattern, name); got != want {
+			t.Fatalf("%q of %q: %v", name, pattern, got)
+		}
+	})
 }
