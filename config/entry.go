@@ -155,8 +155,8 @@ type Fingerprint struct {
 // ProjectHeader carries a Project.
 const ProjectHeader = "X-Signalbox-Project"
 
-// maxProject bounds the header's value in bytes.
-const maxProject = 64 << 10
+// maxProject bounds the header's value in bytes: all headers together may have 64 KiB.
+const maxProject = 32 << 10
 
 // Empty reports whether there is nothing to hand on.
 func (p *Project) Empty() bool {

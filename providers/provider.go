@@ -62,6 +62,41 @@ type Call struct {
 	Bearer     bool          // Credential came as Authorization: Bearer
 	Strict     bool          // refuse what would be dropped
 	Attempt    exchange.AttemptID
+
+	// Thinking and Effort are what the agent's entry wants otherwise; empty leaves the request as it is. They hold where a request
+	// is translated: an upstream that speaks Messages gets the caller's own bytes.
+	Thinking config.Thinking
+	Effort   config.Effort
+	// DryRun stops before anything is sent: the reply has its lane, its notes, and no body. A provider may ask its server about
+	// the model.
+	DryRun bool
+}
+
+// Conversation is the request as a translator reads it, with what the agent's entry wants otherwise.
+func (c *Call) Conversation() (*messages.Conversation, error) {
+	conv, err := c.Request.Conversation()
+	if err != nil || c.Thinking == "" && c.Effort == "" {
+		return conv, err
+	}
+	own := *conv // the request's is shared by all attempts
+	if c.Effort != "" {
+		own.Effort = string(c.Effort)
+	}
+	switch c.Thinking {
+	case "":
+	case "off":
+		own.Thinking = messages.Thinking{Type: "disabled"}
+		if c.Effort == "" {
+			own.Effort = "" // it is no loss of the caller's that off wins over it
+		}
+	case "on":
+		if !own.Thinking.On() {
+			own.Thinking = messages.Thinking{Type: "adaptive"}
+		}
+	default:
+		own.Thinking = messages.Thinking{Type: "enabled", Budget: c.Thinking.Budget(), Display: own.Thinking.Display}
+	}
+	return &own, nil
 }
 
 // Reply is an answer that has begun. Exactly one of Body and Frames is set.
@@ -71,6 +106,7 @@ type Reply struct {
 	Frames iter.Seq2[sse.Frame, error] // a streamed message; may be ranged over once; a frame's bytes are valid until the next
 	Notes  wire.Notes                  // known when the answer began
 	Lane   exchange.Lane
+	Window int64 // the model's context window in tokens, 0 where the provider does not know it
 
 	// NotesFunc gives all notes once a streamed answer has ended: reading one may leave more. Nil: Notes are all.
 	NotesFunc func() wire.Notes

@@ -115,6 +115,9 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 			return nil, err
 		}
 	}
+	if call.DryRun {
+		return &Reply{Notes: job.Notes(), Lane: exchange.Translated}, nil
+	}
 	streamed := call.Request.Stream()
 	a, resp, err := u.open(ctx, path, sign, job.Body(), streamed)
 	if err != nil {

@@ -25,6 +25,9 @@ func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Hea
 			return nil, err
 		}
 	}
+	if call.DryRun {
+		return &Reply{Notes: notes, Lane: exchange.Verbatim}, nil
+	}
 	if call.Query != "" {
 		path += "?" + call.Query
 	}

@@ -1,11 +1,15 @@
 package routes
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"signalbox/config"
+	"signalbox/internal/agents"
 	"signalbox/internal/dispatch"
+	"signalbox/internal/estimate"
 	"signalbox/internal/fault"
 	"signalbox/internal/routing"
 	"signalbox/middleware"
@@ -67,32 +71,49 @@ func (h *handlers) countTokens(c *gin.Context, g *Generation, path *routing.Targ
 
 // ask gathers what dispatch needs.
 func (h *handlers) ask(c *gin.Context, g *Generation, path *routing.Target) (dispatch.Ask, error) {
-	req, rec, own := middleware.Request(c), middleware.Record(c), middleware.Caller(c)
-	rec.Agent = agent(c)
-	q := routing.Query{Path: path, Header: c.GetHeader("X-Signalbox-Target"), Agent: rec.Agent, Model: req.Model(), OwnCredential: !own.Secret.Empty()}
+	q, id, err := h.query(c, g, path)
+	middleware.Record(c).Agent = id.Name
+	if err != nil {
+		return dispatch.Ask{}, err
+	}
 	plan, err := g.Table.Plan(q)
 	if err != nil {
 		return dispatch.Ask{}, err
 	}
 	for _, s := range plan.Skipped {
-		h.d.Log.WithField("request_id", rec.RequestID).WithField("target", s).Info("fallback target passed over")
+		h.d.Log.WithField("request_id", middleware.Record(c).RequestID).WithField("target", s).Info("fallback target passed over")
 	}
-	return dispatch.Ask{Request: req, Plan: plan, Query: c.Request.URL.RawQuery, Header: c.Request.Header,
-		Credential: own.Secret, Bearer: own.Bearer, Strict: c.GetHeader("X-Signalbox-Strict") == "true"}, nil
+	return asked(c, plan), nil
 }
 
-// agent is the identity that the caller names; it chooses only among configured targets.
-func agent(c *gin.Context) string {
-	name := c.GetHeader("X-Signalbox-Agent")
-	if len(name) > 128 {
-		return ""
-	}
-	for i := 0; i < len(name); i++ {
-		if name[i] <= ' ' || name[i] >= 0x7f {
-			return ""
+func asked(c *gin.Context, plan routing.Plan) dispatch.Ask {
+	own := middleware.Caller(c)
+	return dispatch.Ask{Request: middleware.Request(c), Plan: plan, Query: c.Request.URL.RawQuery, Header: c.Request.Header,
+		Credential: own.Secret, Bearer: own.Bearer, Strict: c.GetHeader("X-Signalbox-Strict") == "true"}
+}
+
+// query is what a request says about its target, and who asks. The marks of an agent choose only among configured targets.
+func (h *handlers) query(c *gin.Context, g *Generation, path *routing.Target) (routing.Query, agents.Identity, error) {
+	req, rec := middleware.Request(c), middleware.Record(c)
+	var project *config.Project
+	if v := c.GetHeader(config.ProjectHeader); v != "" {
+		var err error
+		if project, err = config.DecodeProject(v); err != nil {
+			return routing.Query{}, agents.Identity{}, fault.New(fault.Invalid, "%s: %s; it is set by signalbox run", config.ProjectHeader, err)
 		}
 	}
-	return name
+	var known []config.Fingerprint
+	if project != nil {
+		known = project.Known
+	}
+	id := h.d.Agents.Identify(c.Request.Header, req, known)
+	q := routing.Query{Path: path, Header: c.GetHeader("X-Signalbox-Target"), Agent: id.Name, Model: req.Model(),
+		OwnCredential: !middleware.Caller(c).Secret.Empty(), Project: project, Subagent: id.Subagent, Seed: cmp.Or(rec.Session, rec.RequestID)}
+	if g.Table.Weighs() {
+		q.Traits = req.Traits()
+		q.Tokens = h.d.Estimate("", "", estimate.Of(req)) // of no model in particular: which one it is to be is not known yet
+	}
+	return q, id, nil
 }
 
 // pass hands a path that we do not serve to a provider that speaks Anthropic's API, when the target or the default is one.

@@ -83,6 +83,18 @@ func (l *Lists) Of(ctx context.Context, name string) ([]providers.Model, error) 
 	return have.models, have.err
 }
 
+// Window is the context window of a model in tokens, from a list that has come before; 0 is unknown.
+func (l *Lists) Window(provider, model string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.by[provider].models {
+		if sameModel(m.ID, model) {
+			return m.Window
+		}
+	}
+	return 0
+}
+
 // Offers lists the providers known to have a model of this bare name, sorted.
 func (l *Lists) Offers(model string) []string {
 	var out []string

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"signalbox/config"
+	"signalbox/internal/agents"
 	"signalbox/internal/exchange"
 	"signalbox/internal/fault"
 	"signalbox/internal/routing"
@@ -34,7 +35,7 @@ func isResource(path string) bool {
 func (h *handlers) handOn(c *gin.Context, g *Generation, path, provider string, body []byte) error {
 	rec, own := middleware.Record(c), middleware.Caller(c)
 	if provider == "" {
-		plan, err := g.Table.Plan(routing.Query{Header: c.GetHeader("X-Signalbox-Target"), Agent: agent(c), Model: g.Config.ClaudeModel, OwnCredential: true})
+		plan, err := g.Table.Plan(routing.Query{Header: c.GetHeader("X-Signalbox-Target"), Agent: agents.Named(c.Request.Header), Model: g.Config.ClaudeModel, OwnCredential: true})
 		if err != nil {
 			return notServed(path)
 		}

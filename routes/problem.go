@@ -87,19 +87,24 @@ func problemBody(f *fault.Error, requestID string) []byte {
 	if f.Body != nil {
 		return f.Body
 	}
-	message := f.Message
-	if f.Kind == fault.Internal {
-		message = "Internal error; the gateway's log has the details under this request id"
-	} else if f.Provider != "" && !startsWith(message, f.Provider) && f.Kind != fault.ContextOverflow {
-		message = f.Provider + ": " + message
-	}
 	b := append([]byte(nil), `{"type":"error","error":{"type":`...)
 	b = messages.AppendQuote(b, table[f.Kind].kind)
 	b = append(b, `,"message":`...)
-	b = messages.AppendQuote(b, message)
+	b = messages.AppendQuote(b, messageOf(f))
 	b = append(b, `},"request_id":`...)
 	b = messages.AppendQuote(b, requestID)
 	return append(b, '}')
+}
+
+// messageOf is what the caller reads.
+func messageOf(f *fault.Error) string {
+	switch {
+	case f.Kind == fault.Internal:
+		return "Internal error; the gateway's log has the details under this request id"
+	case f.Provider != "" && !startsWith(f.Message, f.Provider) && f.Kind != fault.ContextOverflow:
+		return f.Provider + ": " + f.Message
+	}
+	return f.Message
 }
 
 // problemEvent is the data of an error event in an open stream: one line, whatever the upstream's envelope looked like.

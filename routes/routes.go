@@ -14,7 +14,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"signalbox/config"
+	"signalbox/internal/agents"
 	"signalbox/internal/dispatch"
+	"signalbox/internal/estimate"
 	"signalbox/internal/fault"
 	"signalbox/internal/routing"
 	"signalbox/middleware"
@@ -48,6 +50,8 @@ type Deps struct {
 	Draining    func() bool
 	Status      func() any // what GET /admin/v1/status answers
 	Reload      func() error
+	Agents      *agents.Directory // who asks, by what they carry; nil knows no definition files
+	Estimate    func(provider, model string, size estimate.Size) int64
 
 	Log         logrus.FieldLogger
 	Now         func() time.Time
@@ -101,6 +105,8 @@ var timetable = []route{
 	}},
 	{"GET HEAD POST PUT PATCH DELETE", "/v1/:provider/*rest", chainWork, func(h *handlers) gin.HandlerFunc { return h.with(h.prefix) }},
 	{"GET", "/admin/v1/status", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.status }},
+	{"POST", "/admin/v1/explain", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.with(h.explain) }},
+	{"GET", "/admin/v1/agents", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.with(h.listAgents) }},
 	{"POST", "/admin/v1/reload", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.reload }},
 }
 

@@ -98,9 +98,27 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 		Config: cfg, Providers: reg, Table: table, Lists: lists,
 		Probes: routes.NewProbes(reg, cfg, s.now, s.metrics.ProviderUp),
 		Dispatch: dispatch.New(dispatch.Options{Providers: reg, Book: s.ledger, Pricer: prices, Estimator: s.estimator, Retry: cfg.Retry,
-			Breakers: s.breakers, Strict: cfg.Strict, Log: s.o.Log, Now: s.now}),
+			Breakers: s.breakers, Strict: cfg.Strict, Window: window(cfg, lists, prices), Log: s.o.Log, Now: s.now}),
 	}
 	return g, nil
+}
+
+// window is a target's context window as far as it is known without asking anybody: from the provider's list if there is one, else
+// from the catalogue, and no larger than the configuration allows.
+func window(cfg *config.Config, lists *routes.Lists, prices *pricing.Catalog) func(provider, model string) int64 {
+	return func(provider, model string) int64 {
+		n := lists.Window(provider, model)
+		if n == 0 {
+			n = prices.Window(provider, model)
+		}
+		p := cfg.Providers[provider]
+		for _, most := range []int64{int64(p.NumCtx), int64(p.MaxNumCtx)} {
+			if most > 0 && (n == 0 || most < n) {
+				n = most
+			}
+		}
+		return n
+	}
 }
 
 // targets are all targets that a configuration names: their models are metric labels from the start.
@@ -137,14 +155,14 @@ func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Setti
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	agents := map[string]string{}
+	agents := map[string]config.Entry{}
 	for kind, entries := range cfg.Entries() {
 		for name, e := range entries {
-			agents[prefixes[kind]+name] = e.Target
+			agents[prefixes[kind]+name] = e
 		}
 	}
 	claude := cfg.Providers["anthropic"]
-	return routing.Settings{Providers: names, Default: cfg.Default, Aliases: cfg.Aliases, Agents: agents, Fallbacks: cfg.Fallbacks,
+	return routing.Settings{Providers: names, Default: cfg.Default, Aliases: cfg.Aliases, Agents: agents, Rules: cfg.Rules, Firm: cfg.Firm, Fallbacks: cfg.Fallbacks,
 		FallbackOn: cfg.FallbackOn(), ClaudeModel: cfg.ClaudeModel, ClaudeKey: !claude.APIKey.Empty(), Offers: lists.Offers}
 }
 

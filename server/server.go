@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"signalbox/config"
+	"signalbox/internal/agents"
 	"signalbox/internal/dispatch"
 	"signalbox/internal/estimate"
 	"signalbox/internal/fault"
@@ -51,6 +52,8 @@ type Options struct {
 	// Kill, once closed, ends the grace at once. Each value on HUP is a wish to reload.
 	Kill <-chan struct{}
 	HUP  <-chan struct{}
+	// Agents knows agent definition files; nil knows none.
+	Agents *agents.Directory
 	// Now is the clock for records; nil is the system's.
 	Now func() time.Time
 }
@@ -135,6 +138,7 @@ func (s *Server) assemble() (http.Handler, error) {
 		Config: func() *config.Config { return s.current.Load().Config },
 		Meter:  s.metrics, Rejected: s.metrics.Rejected, Panicked: func() { s.metrics.Rejected("panic") }, Metrics: metrics.Handler(reg),
 		Ledger: book.Status, ConfigError: s.configError.Load, Draining: s.draining.Load, Status: s.status, Reload: s.Reload,
+		Agents: s.o.Agents, Estimate: s.estimator.Tokens,
 		Log: s.o.Log, Now: s.now, Version: s.o.Version, PID: os.Getpid(), MaxInflight: cfg.MaxInflight, Queue: cfg.Queue,
 	}), nil
 }

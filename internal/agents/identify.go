@@ -29,7 +29,7 @@ type Identity struct {
 // the request. Nothing in a message, a tool result or an answer is looked at.
 func (d *Directory) Identify(h http.Header, r *messages.Request, known []config.Fingerprint) Identity {
 	id := Identity{Subagent: h.Get("X-Claude-Code-Agent-Id") != ""}
-	if name := h.Get("X-Signalbox-Agent"); messages.Identity(name) {
+	if name := Named(h); name != "" {
 		id.Name, id.By = name, ByHeader
 		return id
 	}
@@ -45,6 +45,14 @@ func (d *Directory) Identify(h http.Header, r *messages.Request, known []config.
 		id.Name, id.By = name, ByHint
 	}
 	return id
+}
+
+// Named is the name that a caller gives itself in the header x-signalbox-agent; empty when it gives none, or what is no name.
+func Named(h http.Header) string {
+	if name := h.Get("X-Signalbox-Agent"); messages.Identity(name) {
+		return name
+	}
+	return ""
 }
 
 // byText looks for an agent's own text where its requests begin with it: the second system block, counted without the attribution

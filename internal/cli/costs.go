@@ -321,7 +321,7 @@ func (c *costs) printRows(ctx context.Context, book *ledger.Book, since time.Tim
 	w := csv.NewWriter(c.env.Stdout)
 	if c.csv {
 		if err := w.Write([]string{"attempt_id", "request_id", "time", "provider", "model", "agent", "key", "session", "state", "outcome",
-			"input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens", "cache_write_tokens", "cost_nanousd", "price_version"}); err != nil {
+			"input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens", "cache_write_tokens", "cost_nanousd", "price_version", "fallback"}); err != nil {
 			return err
 		}
 	}
@@ -371,7 +371,7 @@ func csvRow(r *ledger.Row) []string {
 	}
 	n := func(i int64) string { return strconv.FormatInt(i, 10) }
 	return []string{string(r.ID), r.RequestID, r.Time.Format(time.RFC3339Nano), r.Provider, r.Model, r.Agent, r.Key, r.Session, string(r.State), r.Outcome,
-		n(r.Input), n(r.Output), n(r.Thinking), n(r.CacheRead), n(r.CacheWrite), cost, r.Price}
+		n(r.Input), n(r.Output), n(r.Thinking), n(r.CacheRead), n(r.CacheWrite), cost, r.Price, r.Fallback}
 }
 
 // costOf never shows an unknown price as zero.

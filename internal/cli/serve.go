@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/config"
+	"signalbox/internal/agents"
 	"signalbox/internal/fault"
 	"signalbox/server"
 )
@@ -237,6 +238,7 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 	line := serveLine{Port: port, PID: os.Getpid(), URL: baseURL(cfg.Host(), port), Model: cfg.Default, Background: tell != nil, Version: env.Version}
 	err = run(ctx, server.Options{
 		Config: cfg, Log: log, Version: env.Version, StateDir: state, Listener: ln, Grace: cfg.Grace.D(), Kill: kill, HUP: hup, Now: env.Now,
+		Agents: agents.New(agents.Sources(env.Home, env.Dir, env.Getenv("CLAUDE_CONFIG_DIR")), env.Now),
 		Reload: func() (*config.Config, error) { return reread(options, cfg.Listen, log) },
 		Ready: func(net.Addr) {
 			if tell != nil || machine(env, cmd) { // a person gets the first screen instead

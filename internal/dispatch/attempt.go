@@ -34,14 +34,14 @@ type attempt struct {
 	once   sync.Once
 }
 
-func (d *Dispatcher) open(ctx context.Context, target routing.Target, rec *exchange.Record, size estimate.Size) (*attempt, *fault.Error) {
+func (d *Dispatcher) open(ctx context.Context, target routing.Target, rec *exchange.Record, size estimate.Size, instead string) (*attempt, *fault.Error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		id = uuid.New()
 	}
 	a := &attempt{d: d, ctx: context.WithoutCancel(ctx), id: exchange.AttemptID(id.String()), target: target, rec: rec, size: size, start: d.o.Now()}
 	err = d.o.Book.Open(a.ctx, ledger.Intent{ID: a.id, RequestID: rec.RequestID, Provider: target.Provider, Model: target.Model,
-		Agent: rec.Agent, Key: rec.Key, Session: rec.Session, Time: a.start, Free: d.o.Pricer.Free(target.Provider)})
+		Agent: rec.Agent, Key: rec.Key, Session: rec.Session, Time: a.start, Free: d.o.Pricer.Free(target.Provider), Fallback: instead})
 	if err != nil {
 		// The book keeps what it cannot write for a while; an error means that it can keep no more.
 		return nil, &fault.Error{Kind: fault.Overloaded, Cause: err, Outcome: "accounting_unavailable", RetryAfter: 10 * time.Second, Void: true,

@@ -145,3 +145,11 @@ func (b *retryBudget) retry(provider string, now time.Time) bool {
 	w.retries++
 	return true
 }
+
+// open reports whether a target is given a rest now.
+func (b *Breakers) open(t routing.Target) bool {
+	b.mu.RLock()
+	cb := b.all[t]
+	b.mu.RUnlock()
+	return cb != nil && cb.State() == gobreaker.StateOpen
+}

@@ -60,8 +60,10 @@ type Options struct {
 	Retry     config.Retry
 	Breakers  *Breakers
 	Strict    bool
-	Log       logrus.FieldLogger
-	Now       func() time.Time
+	// Window is a target's context window in tokens as far as it is known without asking anybody; 0 is unknown. Nil knows none.
+	Window func(provider, model string) int64
+	Log    logrus.FieldLogger
+	Now    func() time.Time
 }
 
 // Dispatcher carries out plans. It is safe for concurrent use.
@@ -93,9 +95,10 @@ type Ask struct {
 // credential was refused by a later one, else the last one's. The caller closes the reply.
 func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*providers.Reply, error) {
 	var first *fault.Error
-	attempts := 0
-	for i, target := range ask.Plan.Targets {
-		reply, f, n := d.target(ctx, ask, target, rec, maxAttempts-attempts)
+	attempts, instead := 0, ""
+	for i := 0; i < len(ask.Plan.Targets); i++ {
+		target := ask.Plan.Targets[i]
+		reply, f, n := d.target(ctx, ask, target, rec, maxAttempts-attempts, instead)
 		attempts += n
 		if f == nil {
 			if i > 0 {
@@ -108,18 +111,32 @@ func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*pr
 		} else if f.Kind == fault.Authentication || f.Kind == fault.UpstreamKey {
 			f = first // a fallback's refused credential must not hide why it was asked at all
 		}
+		for f.Kind == fault.ContextOverflow && i+1 < len(ask.Plan.Targets) && !d.larger(ask.Plan.Targets[i+1], target) {
+			i++ // what did not fit here fits there no better
+			d.o.Log.WithFields(logrus.Fields{"request_id": rec.RequestID, "target": ask.Plan.Targets[i].String()}).Info("fallback target passed over: its window is no larger")
+		}
 		if i+1 == len(ask.Plan.Targets) || !f.AnotherTarget() || attempts >= maxAttempts || ctx.Err() != nil {
 			return nil, f
 		}
 		next := ask.Plan.Targets[i+1]
+		instead = target.String() + "; " + f.Label()
 		rec.Fallbacks = append(rec.Fallbacks, [3]string{target.String(), next.String(), f.Label()})
 		d.o.Log.WithFields(logrus.Fields{"request_id": rec.RequestID, "from": target.String(), "to": next.String(), "reason": f.Label()}).Warn("fallback")
 	}
 	return nil, fault.New(fault.Internal, "the plan has no target")
 }
 
-// target tries one target, as often as the configuration allows.
-func (d *Dispatcher) target(ctx context.Context, ask Ask, target routing.Target, rec *exchange.Record, left int) (*providers.Reply, *fault.Error, int) {
+// larger reports whether a target's window may be larger than another's: one of which nothing is known is tried.
+func (d *Dispatcher) larger(next, than routing.Target) bool {
+	if d.o.Window == nil {
+		return true
+	}
+	a, b := d.o.Window(next.Provider, next.Model), d.o.Window(than.Provider, than.Model)
+	return a == 0 || b == 0 || a > b
+}
+
+// target tries one target, as often as the configuration allows. instead is why it is asked, for the book.
+func (d *Dispatcher) target(ctx context.Context, ask Ask, target routing.Target, rec *exchange.Record, left int, instead string) (*providers.Reply, *fault.Error, int) {
 	rec.Provider, rec.Model = target.Provider, target.Model
 	p, err := d.o.Providers.Get(target.Provider)
 	if err != nil {
@@ -127,7 +144,7 @@ func (d *Dispatcher) target(ctx context.Context, ask Ask, target routing.Target,
 	}
 	d.budget.request(target.Provider, d.o.Now())
 	for n := 1; ; n++ {
-		reply, f := d.once(ctx, ask, target, p, rec)
+		reply, f := d.once(ctx, ask, target, p, rec, instead)
 		if f == nil {
 			return reply, nil, n
 		}
@@ -186,18 +203,13 @@ func (d *Dispatcher) repeatable(f *fault.Error) bool {
 const breakerOpen = "breaker_open"
 
 // once makes one attempt.
-func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p providers.Provider, rec *exchange.Record) (*providers.Reply, *fault.Error) {
+func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p providers.Provider, rec *exchange.Record, instead string) (*providers.Reply, *fault.Error) {
 	done, probe, f := d.o.Breakers.allow(target)
 	if f != nil {
 		return nil, f
 	}
-	cfg, _ := d.o.Providers.Config(target.Provider)
-	call := providers.Call{Request: ask.Request, Model: target.Model, Query: ask.Query, Header: ask.Header, Strict: ask.Strict || d.o.Strict || cfg.Strict}
-	if cfg.Kind == claudeTarget && cfg.APIKey.Empty() {
-		// The caller's own credential goes to an anthropic provider without a key of its own, and to nobody else.
-		call.Credential, call.Bearer = ask.Credential, ask.Bearer
-	}
-	a, f := d.open(ctx, target, rec, estimate.Of(ask.Request))
+	call := d.call(ask, target)
+	a, f := d.open(ctx, target, rec, estimate.Of(ask.Request), instead)
 	if f != nil {
 		done(nil)
 		return nil, f
@@ -239,6 +251,18 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 	return a.follow(reply, done, probe), nil
 }
 
+// call is the question of one attempt.
+func (d *Dispatcher) call(ask Ask, target routing.Target) providers.Call {
+	cfg, _ := d.o.Providers.Config(target.Provider)
+	call := providers.Call{Request: ask.Request, Model: target.Model, Query: ask.Query, Header: ask.Header, Strict: ask.Strict || d.o.Strict || cfg.Strict,
+		Thinking: ask.Plan.Entry.Thinking, Effort: ask.Plan.Entry.Effort}
+	if cfg.Kind == claudeTarget && cfg.APIKey.Empty() {
+		// The caller's own credential goes to an anthropic provider without a key of its own, and to nobody else.
+		call.Credential, call.Bearer = ask.Credential, ask.Bearer
+	}
+	return call
+}
+
 // Count asks a target's own counter, or estimates where it has none. exact is false for an estimate.
 func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (n int64, exact bool, err error) {
 	target := ask.Plan.Targets[0]
@@ -248,11 +272,8 @@ func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (
 		return 0, false, err
 	}
 	if c, ok := p.(providers.TokenCounter); ok {
-		cfg, _ := d.o.Providers.Config(target.Provider)
-		call := providers.Call{Request: ask.Request, Model: target.Model, Query: ask.Query, Header: ask.Header}
-		if cfg.Kind == claudeTarget && cfg.APIKey.Empty() {
-			call.Credential, call.Bearer = ask.Credential, ask.Bearer
-		}
+		call := d.call(ask, target)
+		call.Strict = false // a count loses nothing
 		n, err = c.CountTokens(ctx, call)
 		return n, true, err
 	}

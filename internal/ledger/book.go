@@ -24,7 +24,7 @@ import (
 var migrations embed.FS
 
 // schema is the number of the newest migration.
-const schema = 1
+const schema = 2
 
 const bookName = "ledger.db"
 
@@ -275,9 +275,9 @@ func (b *Book) insert(ctx context.Context, c *cells, owner string, in *Intent, e
 	}
 	u := &s.Usage
 	n, err := b.exec(ctx, `INSERT INTO attempts (id, request_id, time, day, day_end, provider, model, agent, key, session, state, outcome, input, output, thinking, cache_read,
-		cache_write_5m, cache_write_1h, web_searches, tier, cost, price, free, journal, settled) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+		cache_write_5m, cache_write_1h, web_searches, tier, cost, price, free, fallback, journal, settled) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
 		string(in.ID), in.RequestID, in.Time.UnixNano(), k.day, k.end, in.Provider, in.Model, in.Agent, in.Key, in.Session, string(s.State), s.Outcome, u.Input, u.Output, u.Thinking, u.CacheRead,
-		u.CacheWrite5m, u.CacheWrite1h, u.WebSearches, u.Tier, cost, s.Price, in.Free, owner, settled)
+		u.CacheWrite5m, u.CacheWrite1h, u.WebSearches, u.Tier, cost, s.Price, in.Free, in.Fallback, owner, settled)
 	if err != nil || n == 0 {
 		return false, err
 	}

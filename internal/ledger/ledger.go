@@ -26,6 +26,8 @@ type Intent struct {
 	// Free says that the provider costs nothing because its kind says so. It is the price of an attempt that a crash ended;
 	// without it such an attempt is unpriced.
 	Free bool
+	// Fallback says why this target was asked: "target; reason" of the one that failed before it. Empty for the first.
+	Fallback string
 }
 
 // Settlement is what became of an attempt. With Priced false the cost is unknown, which is not zero; a void attempt costs nothing.

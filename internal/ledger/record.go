@@ -16,7 +16,7 @@ import (
 // The payload begins with its kind; numbers are varints, texts have their length before them.
 const (
 	recordHead    = 9
-	recordVersion = 1
+	recordVersion = 2 // 1 had no fallback, and is still read
 	maxPayload    = 32 << 10
 	maxText       = 1 << 10 // a name longer than this is cut: names come from strangers
 )
@@ -70,7 +70,7 @@ func appendWho(dst []byte, in *Intent) []byte {
 	for _, s := range [...]string{in.RequestID, in.Provider, in.Model, in.Agent, in.Key, in.Session} {
 		dst = appendText(dst, s)
 	}
-	return appendBool(dst, in.Free)
+	return appendText(appendBool(dst, in.Free), in.Fallback)
 }
 
 func begin(dst []byte) []byte {
@@ -113,7 +113,7 @@ func frame(b []byte) (n int, more bool) {
 		return 0, true
 	}
 	size := binary.LittleEndian.Uint32(b)
-	if size == 0 || size > maxPayload || b[8] != recordVersion {
+	if size == 0 || size > maxPayload || b[8] == 0 || b[8] > recordVersion {
 		return 0, false
 	}
 	n = recordHead + int(size)
@@ -129,7 +129,7 @@ func frame(b []byte) (n int, more bool) {
 // parse reads the record that frame found. It reports false for a payload that makes no sense, which a right checksum does
 // not rule out.
 func parse(b []byte) (r record, ok bool) {
-	d := decoder{b: b[recordHead:]}
+	d := decoder{b: b[recordHead:], version: b[8]}
 	r.kind = d.byte()
 	switch r.kind {
 	case kindHeader:
@@ -163,8 +163,9 @@ func parse(b []byte) (r record, ok bool) {
 
 // decoder reads a payload; bad sticks.
 type decoder struct {
-	b   []byte
-	bad bool
+	b       []byte
+	version byte
+	bad     bool
 }
 
 func (d *decoder) who(in *Intent) {
@@ -174,6 +175,9 @@ func (d *decoder) who(in *Intent) {
 		*s = d.text()
 	}
 	in.Free = d.bool()
+	if d.version > 1 {
+		in.Fallback = d.text()
+	}
 }
 
 func (d *decoder) byte() byte {

@@ -77,6 +77,7 @@ type Row struct {
 	CacheWrite int64              `json:"cache_write_tokens"`
 	Cost       *money.Amount      `json:"cost_nanousd"` // nil when no price is known, and while the attempt runs
 	Price      string             `json:"price_version"`
+	Fallback   string             `json:"fallback,omitempty"` // "target; reason" of the attempt that this one stands in for
 }
 
 // endOfTime stands for a window without an end; far enough, and days before it still fit in an int64.
@@ -305,7 +306,7 @@ func (b *Book) Rows(ctx context.Context, since, until time.Time) iter.Seq2[Row, 
 	since, until = span(since, until)
 	return func(yield func(Row, error) bool) {
 		rows, err := b.db.QueryContext(ctx, `SELECT id, request_id, time, provider, model, agent, key, session, state, outcome, input, output, thinking, cache_read,
-			cache_write_5m + cache_write_1h, cost, price FROM attempts WHERE time >= ? AND time < ? ORDER BY time, id`, since.UnixNano(), until.UnixNano())
+			cache_write_5m + cache_write_1h, cost, price, fallback FROM attempts WHERE time >= ? AND time < ? ORDER BY time, id`, since.UnixNano(), until.UnixNano())
 		if err != nil {
 			yield(Row{}, err)
 			return
@@ -316,7 +317,7 @@ func (b *Book) Rows(ctx context.Context, since, until time.Time) iter.Seq2[Row, 
 			var at int64
 			var cost sql.NullInt64
 			if err := rows.Scan(&r.ID, &r.RequestID, &at, &r.Provider, &r.Model, &r.Agent, &r.Key, &r.Session, &r.State, &r.Outcome, &r.Input, &r.Output, &r.Thinking,
-				&r.CacheRead, &r.CacheWrite, &cost, &r.Price); err != nil {
+				&r.CacheRead, &r.CacheWrite, &cost, &r.Price, &r.Fallback); err != nil {
 				yield(Row{}, err)
 				return
 			}

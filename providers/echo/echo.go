@@ -43,13 +43,16 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if err := c.knows(call.Model); err != nil {
 		return nil, err
 	}
-	conv, err := call.Request.Conversation()
+	conv, err := call.Conversation()
 	if err != nil {
 		return nil, err
 	}
 	prep, err := wire.Prepare(conv, wire.Rules{ResultImages: true, Files: true, ImageURLs: true, SystemInPlace: true, Reasoning: true, Strict: call.Strict})
 	if err != nil {
 		return nil, err
+	}
+	if call.DryRun {
+		return &providers.Reply{Notes: prep.Notes, Lane: exchange.Translated}, nil
 	}
 	p := think(conv, prep)
 	asked := conv.Model
@@ -83,7 +86,7 @@ func (c *Client) CountTokens(_ context.Context, call providers.Call) (int64, err
 	if err := c.knows(call.Model); err != nil {
 		return 0, err
 	}
-	conv, err := call.Request.Conversation()
+	conv, err := call.Conversation()
 	if err != nil {
 		return 0, err
 	}

@@ -73,7 +73,7 @@ func (c *Client) CloseIdle() { c.up.CloseIdle() }
 // Send carries out one attempt. What the server says of the model comes from a cache; when it says nothing the request goes
 // out without. A prompt that certainly does not fit is refused here.
 func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Reply, error) {
-	conv, err := call.Request.Conversation()
+	conv, err := call.Conversation()
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +82,9 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		return nil, c.notRunning(err) // the chat would fail in the same way, only later
 	}
 	w := c.window(call.Model, about)
+	if call.DryRun {
+		w = w.apart()
+	}
 	size := ollamachat.Measure(conv)
 	numCtx, err := w.fit(conv, size)
 	if err != nil {
@@ -107,7 +110,9 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 		}
 		return nil, c.notRunning(err)
 	}
-	w.watch(reply, conv, size)
+	if reply.Window = int64(c.most(about)); !call.DryRun {
+		w.watch(reply, conv, size)
+	}
 	return reply, nil
 }
 

@@ -63,6 +63,13 @@ func (c *Client) window(model string, about card) *window {
 	return w
 }
 
+// apart is a copy that may grow without anything coming of it.
+func (w *window) apart() *window {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &window{model: w.model, fixed: w.fixed, most: w.most, size: w.size, density: w.density, whole: w.whole}
+}
+
 func (c *Client) hasWindow(model string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,7 +41,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 
 // Send carries out one attempt.
 func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Reply, error) {
-	conv, err := call.Request.Conversation()
+	conv, err := call.Conversation()
 	if err != nil {
 		return nil, err
 	}

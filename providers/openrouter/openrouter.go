@@ -50,7 +50,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if speaksMessages(call.Model) {
 		return c.Verbatim(ctx, "/messages", c.signMessages(call), call)
 	}
-	conv, err := call.Request.Conversation()
+	conv, err := call.Conversation()
 	if err != nil {
 		return nil, err
 	}
