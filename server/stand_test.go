@@ -51,11 +51,17 @@ func (r *record) String() string {
 // newStand starts a gateway whose only providers are signalbox and those that change adds.
 func newStand(t testing.TB, change func(*config.Config)) *stand {
 	t.Helper()
-	return newStandWith(t, change, nil)
+	return newStandOf(t, change, func(*Options) {})
 }
 
 // newStandWith is newStand with a reader of the configuration for reloads.
 func newStandWith(t testing.TB, change func(*config.Config), reload func() (*config.Config, error)) *stand {
+	t.Helper()
+	return newStandOf(t, change, func(o *Options) { o.Reload = reload })
+}
+
+// newStandOf is newStand with other options.
+func newStandOf(t testing.TB, change func(*config.Config), options func(*Options)) *stand {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Listen = "127.0.0.1:0"
@@ -73,9 +79,9 @@ func newStandWith(t testing.TB, change func(*config.Config), reload func() (*con
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	ready := make(chan net.Addr, 1)
-	go func() {
-		s.ended <- Run(ctx, Options{Config: cfg, Log: log, Version: "test", StateDir: s.state, Ready: func(a net.Addr) { ready <- a }, Grace: cfg.Grace.D(), Kill: s.kill, Reload: reload})
-	}()
+	o := Options{Config: cfg, Log: log, Version: "test", StateDir: s.state, Ready: func(a net.Addr) { ready <- a }, Grace: cfg.Grace.D(), Kill: s.kill}
+	options(&o)
+	go func() { s.ended <- Run(ctx, o) }()
 	t.Cleanup(func() { s.stop(t) })
 	select {
 	case a := <-ready:
