@@ -74,3 +74,30 @@ func TestNewEntry(t *testing.T) {
 		}
 	}
 }
+
+func TestChainAndPrice(t *testing.T) {
+	off := false
+	c := &Config{Aliases: map[string]string{"fast": "lab/a"},
+		Fallbacks: map[string][]string{"fast": {"x/1"}, "lab/*": {"x/2"}, "lab/b*": {"x/3"}, "lab/bc": {"x/4"}},
+		Prices:    map[string]Price{"lab/*": {Input: "1"}, "lab/b": {Input: "2"}}}
+	for target, want := range map[string]string{"fast": "x/1", "lab/a": "x/2", "lab/bd": "x/3", "lab/bc": "x/4"} {
+		if got := c.Chain(Entry{Target: target}); len(got) != 1 || got[0] != want {
+			t.Errorf("after %s comes %q, want %s", target, got, want)
+		}
+	}
+	if got := c.Chain(Entry{Target: "lab/a", Fallbacks: []string{"x/5"}}); got[0] != "x/5" {
+		t.Errorf("the entry's own chain is %q", got)
+	}
+	if got := c.Chain(Entry{Target: "y/a"}); got != nil {
+		t.Errorf("a chain of nobody: %q", got)
+	}
+	if p, ok := c.PriceOf("lab/b"); !ok || p.Input != "2" {
+		t.Errorf("%+v, %v", p, ok)
+	}
+	if _, ok := c.PriceOf("other/b"); ok {
+		t.Error("a price that nobody gave")
+	}
+	if c.FallbackEnabled = &off; c.Chain(Entry{Target: "fast"}) != nil {
+		t.Error("a chain that is not armed")
+	}
+}
