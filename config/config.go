@@ -80,6 +80,8 @@ type Config struct {
 	Found []Finding `yaml:"-"`
 	// Warnings are things that were read and not taken. None of them holds a secret.
 	Warnings []string `yaml:"-"`
+	// origins say where each key was written; see Origin.
+	origins map[string]Origin
 }
 
 // Finding is one discovered provider and what it was found by (OPENROUTER_API_KEY, OLLAMA_HOST, …).

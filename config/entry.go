@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Entry is what an agent, command, skill or hook gets. In YAML and JSON it is a target alone ("ollama/codellama"), or a mapping
@@ -41,6 +42,62 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 	}
 	type whole Entry
 	return json.Unmarshal(data, (*whole)(e))
+}
+
+// NewEntry makes an entry of what people type; empty settings leave requests as they are. The error says which is wrong.
+func NewEntry(target, thinking, effort string) (Entry, error) {
+	e := Entry{Target: target}
+	if thinking != "" {
+		if err := e.Thinking.setText(thinking); err != nil {
+			return e, fmt.Errorf("thinking: %w", err)
+		}
+	}
+	if effort != "" {
+		if err := e.Effort.setText(effort); err != nil {
+			return e, fmt.Errorf("effort: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// EntryFor finds the entry of a name: the one that is written so, else the pattern that fits and has the most letters beside
+// its *. The key is the name as the configuration has it.
+func EntryFor(entries map[string]Entry, name string) (key string, e Entry, ok bool) {
+	if e, ok := entries[name]; ok {
+		return name, e, true
+	}
+	best := -1
+	for pattern, entry := range entries {
+		literal := len(pattern) - strings.Count(pattern, "*")
+		if literal == len(pattern) || !fits(pattern, name) {
+			continue
+		}
+		if literal > best || literal == best && pattern < key {
+			best, key, e, ok = literal, pattern, entry, true
+		}
+	}
+	return key, e, ok
+}
+
+// fits reports whether a name is one that a pattern stands for; * is any run of characters, none included.
+func fits(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 {
+		return pattern == name
+	}
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(part):]
+	}
+	return true
 }
 
 // Plain reports whether an entry is a target without settings.

@@ -61,7 +61,9 @@ func Load(o LoadOptions) (*Config, error) {
 		return nil, err
 	}
 	l.c.Firm = map[string]bool{}
+	l.c.origins = map[string]Origin{}
 	for key, at := range l.a.where {
+		l.c.origins[key] = Origin{File: at.file, Line: at.line}
 		if first, _, _ := strings.Cut(key, "."); at.firm && slices.Contains(guestKeys, first) {
 			l.c.Firm[key] = true
 		}
@@ -135,16 +137,9 @@ func (l *loader) find() (file string, named bool, err error) {
 		}
 		return f, true, nil
 	}
-	xdg := l.o.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(xdg) { // the specification says to ignore a relative one
-		xdg = ""
-		if l.o.Home != "" {
-			xdg = filepath.Join(l.o.Home, ".config")
-		}
-	}
 	var places []string
-	if xdg != "" {
-		places = append(places, filepath.Join(xdg, "signalbox", "config.yaml"))
+	if user := UserFile(l.o.Getenv, l.o.Home); user != "" {
+		places = append(places, user)
 	}
 	places = append(places, cmp.Or(l.o.System, "/etc/signalbox/config.yaml"))
 	for _, p := range places {

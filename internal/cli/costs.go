@@ -272,7 +272,7 @@ func (c *costs) printTable(r *ledger.Report) error {
 		names[0] = "total"
 	}
 	add(names, &r.Total)
-	t.footer = true
+	t.footer, t.color = true, c.env.Color(c.env.Stdout)
 	if _, err := fmt.Fprintf(c.env.Stdout, "Since %s\n\n", r.Since.Format("2006-01-02 15:04")); err != nil {
 		return err
 	}
@@ -436,6 +436,7 @@ type table struct {
 	head   []column
 	rows   [][]string
 	footer bool // the last row is a total
+	color  bool // the head is set off by colour
 }
 
 type column struct {
@@ -476,6 +477,10 @@ func (t *table) print(w io.Writer) error {
 		names[i] = h.name
 	}
 	line(names)
+	if head := b.String(); t.color {
+		b.Reset()
+		b.WriteString(paint(true, styleFaint, strings.TrimSuffix(head, "\n")) + "\n")
+	}
 	for i, r := range t.rows {
 		if t.footer && i == len(t.rows)-1 {
 			b.WriteString(strings.Repeat("─", total) + "\n")
