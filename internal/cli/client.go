@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -42,6 +45,40 @@ func ask(url, path string, key config.Secret, limit time.Duration) (*answer, err
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	return &answer{status: res.StatusCode, body: body, ours: res.Header.Get("X-Signalbox-Request-Id") != ""}, err
+}
+
+// admin calls a gateway's admin API and reads the answer to its end; the key goes along where the caller has set none. What the
+// gateway refuses is an error with its own words.
+func admin(ctx context.Context, method, url string, key config.Secret, h http.Header, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range h {
+		req.Header[name] = values
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !key.Empty() && req.Header.Get("Authorization") == "" {
+		req.Header.Set("Authorization", "Bearer "+key.Reveal())
+	}
+	res, err := gateways.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	if err != nil || res.StatusCode == http.StatusOK {
+		return data, err
+	}
+	var e struct {
+		Error struct{ Message string } `json:"error"`
+	}
+	if json.Unmarshal(data, &e) != nil || e.Error.Message == "" {
+		e.Error.Message = "the gateway answered " + res.Status
+	}
+	return nil, errors.New(printable(e.Error.Message))
 }
 
 // A gateway is the one that a command is about.

@@ -133,7 +133,8 @@ func (p *probe) ownGateway(ctx context.Context, env *Env, cfg *config.Config) (e
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- run(ctx, server.Options{Config: &own, Log: silent(), Version: env.Version, StateDir: state, Listener: ln, Grace: time.Second, Now: env.Now,
-			Ready: func(net.Addr) { close(ready) }})
+			Agents: definitions(env),
+			Ready:  func(net.Addr) { close(ready) }})
 	}()
 	select {
 	case <-ready:

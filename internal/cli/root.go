@@ -49,6 +49,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
 		newModelsCommand(env), newAgentModelCheckCommand(env), newCostsCommand(env), newVersionCommand(env),
+		newExplainCommand(env), newAgentsCommand(env),
 	)
 	return root
 }

@@ -238,7 +238,7 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 	line := serveLine{Port: port, PID: os.Getpid(), URL: baseURL(cfg.Host(), port), Model: cfg.Default, Background: tell != nil, Version: env.Version}
 	err = run(ctx, server.Options{
 		Config: cfg, Log: log, Version: env.Version, StateDir: state, Listener: ln, Grace: cfg.Grace.D(), Kill: kill, HUP: hup, Now: env.Now,
-		Agents: agents.New(agents.Sources(env.Home, env.Dir, env.Getenv("CLAUDE_CONFIG_DIR")), env.Now),
+		Agents: definitions(env),
 		Reload: func() (*config.Config, error) { return reread(options, cfg.Listen, log) },
 		Ready: func(net.Addr) {
 			if tell != nil || machine(env, cmd) { // a person gets the first screen instead
@@ -256,6 +256,11 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 		},
 	})
 	return serveError(err, port)
+}
+
+// definitions are the agent definition files of the user, and of the folder that the command stands in.
+func definitions(env *Env) *agents.Directory {
+	return agents.New(agents.Sources(env.Home, env.Dir, env.Getenv("CLAUDE_CONFIG_DIR")), env.Now)
 }
 
 // heed turns signals into what the server knows: the first SIGINT or SIGTERM drains, the second ends at once.
