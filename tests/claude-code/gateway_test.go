@@ -81,8 +81,8 @@ func findClient() string {
 
 // gateway is one running signalbox.
 type gateway struct {
-	url string
-	log *lines
+	url, home string
+	log       *lines
 }
 
 // serve starts a gateway with this configuration on a free port, and stops it when the test ends. Its log is shown when the
@@ -97,7 +97,7 @@ func serve(t *testing.T, config string) *gateway {
 	cmd := exec.Command(binary, "serve", "--config", file, "--port", "0", "--json")
 	cmd.Env = []string{"HOME=" + dir, "SIGNALBOX_STATE_DIR=" + filepath.Join(dir, "state")}
 	cmd.Dir = dir
-	g := &gateway{log: &lines{}}
+	g := &gateway{home: dir, log: &lines{}}
 	cmd.Stderr = g.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
