@@ -4,6 +4,7 @@
 package routes
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -50,7 +51,8 @@ type Deps struct {
 	Draining    func() bool
 	Status      func() any // what GET /admin/v1/status answers
 	Reload      func() error
-	Agents      *agents.Directory // who asks, by what they carry; nil knows no definition files
+	Flush       func(context.Context) error // brings the spend book up to date
+	Agents      *agents.Directory           // who asks, by what they carry; nil knows no definition files
 	Estimate    func(provider, model string, size estimate.Size) int64
 
 	Log         logrus.FieldLogger
@@ -107,6 +109,7 @@ var timetable = []route{
 	{"GET", "/admin/v1/status", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.status }},
 	{"POST", "/admin/v1/explain", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.with(h.explain) }},
 	{"GET", "/admin/v1/agents", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.with(h.listAgents) }},
+	{"POST", "/admin/v1/flush", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.flush }},
 	{"POST", "/admin/v1/reload", chainAdmin, func(h *handlers) gin.HandlerFunc { return h.reload }},
 }
 
@@ -275,6 +278,15 @@ func (h *handlers) reload(c *gin.Context) {
 		return
 	}
 	writeJSON(c, http.StatusOK, gin.H{"reloaded": true})
+}
+
+// flush brings the spend book up to date, for those who are about to read it.
+func (h *handlers) flush(c *gin.Context) {
+	if err := h.d.Flush(c.Request.Context()); err != nil {
+		Problem(c, fault.Wrap(fault.Internal, err, "Internal error"))
+		return
+	}
+	writeJSON(c, http.StatusOK, gin.H{"flushed": true})
 }
 
 // writeJSON writes a small document of ours.

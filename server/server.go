@@ -138,7 +138,7 @@ func (s *Server) assemble() (http.Handler, error) {
 		Config: func() *config.Config { return s.current.Load().Config },
 		Meter:  s.metrics, Rejected: s.metrics.Rejected, Panicked: func() { s.metrics.Rejected("panic") }, Metrics: metrics.Handler(reg),
 		Ledger: book.Status, ConfigError: s.configError.Load, Draining: s.draining.Load, Status: s.status, Reload: s.Reload,
-		Agents: s.o.Agents, Estimate: s.estimator.Tokens,
+		Flush: book.Flush, Agents: s.o.Agents, Estimate: s.estimator.Tokens,
 		Log: s.o.Log, Now: s.now, Version: s.o.Version, PID: os.Getpid(), MaxInflight: cfg.MaxInflight, Queue: cfg.Queue,
 	}), nil
 }

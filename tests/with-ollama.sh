@@ -23,19 +23,25 @@ end() {
   rm -rf "$dir"
 }
 trap end EXIT
-port=$((20000 + RANDOM % 20000))
-export OLLAMA_HOST=127.0.0.1:$port
-HOME=$dir OLLAMA_MODELS=$dir/models OLLAMA_NO_CLOUD=1 "$program" serve >"$dir/log" 2>&1 &
-server=$!
-for _ in $(seq 300); do
-  curl -fsS -o /dev/null "http://$OLLAMA_HOST/api/version" 2>/dev/null && break
-  kill -0 "$server" 2>/dev/null || { cat "$dir/log" >&2; exit 1; }
-  sleep 0.1
+# A port may be taken between looking and listening, so another one is tried.
+for _ in 1 2 3 4 5; do
+  export OLLAMA_HOST=127.0.0.1:$((20000 + RANDOM % 12000)) # below the ports that the system gives out by itself
+  HOME=$dir OLLAMA_MODELS=$dir/models OLLAMA_NO_CLOUD=1 "$program" serve >"$dir/log" 2>&1 &
+  server=$!
+  for _ in $(seq 300); do
+    curl -fsS -o /dev/null "http://$OLLAMA_HOST/api/version" 2>/dev/null && break
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -0 "$server" 2>/dev/null && break
+  grep -q 'address already in use' "$dir/log" || break
 done
+kill -0 "$server" 2>/dev/null || { cat "$dir/log" >&2; exit 1; }
 for model in echo agent; do
   HOME=$dir "$program" create "$model" -f "$here/models/Modelfile.$model" >"$dir/create" 2>&1 || { cat "$dir/create" >&2; exit 1; }
 done
 SIGNALBOX_TEST_OLLAMA_URL=http://$OLLAMA_HOST
+SIGNALBOX_TEST_OLLAMA_PID=$server # for a test that wants it gone
 unset OLLAMA_HOST # the gateway under test finds it by its configuration alone
-export SIGNALBOX_TEST_OLLAMA_URL
+export SIGNALBOX_TEST_OLLAMA_URL SIGNALBOX_TEST_OLLAMA_PID
 "$@"

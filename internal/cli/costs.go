@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"signalbox/config"
 	"signalbox/internal/exchange"
 	"signalbox/internal/ledger"
 	"signalbox/internal/money"
@@ -82,6 +85,7 @@ func (c *costs) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	upToDate(ctx, c.env, dir)
 	book, err := ledger.OpenBook(dir)
 	if err != nil {
 		return err
@@ -416,6 +420,31 @@ func thousands(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// flushLimit is how long a gateway may take to write down what it has just done.
+const flushLimit = 2 * time.Second
+
+// upToDate has every gateway of the state directory bring its journal into the book: it does so by itself within a second, and who
+// asks what the last request has cost should not have to wait. One that does not answer is no hindrance; its rows come later.
+func upToDate(ctx context.Context, env *Env, state string) {
+	ctx, cancel := context.WithTimeout(ctx, flushLimit)
+	defer cancel()
+	files, _ := filepath.Glob(filepath.Join(state, "proxy*.pid"))
+	for _, file := range files {
+		r, ok, err := readPID(file)
+		if err != nil || !ok || !r.running(env) {
+			continue
+		}
+		host, key := "127.0.0.1", config.Secret{}
+		if cfg, err := load(env); err == nil {
+			key = cfg.AdminKey
+			if cfg.Port() == r.Port {
+				host = cfg.Host()
+			}
+		}
+		_, _ = admin(ctx, http.MethodPost, baseURL(host, r.Port)+"/admin/v1/flush", key, http.Header{}, nil)
+	}
 }
 
 // shown makes a stranger's name safe for a terminal, and something of no name.

@@ -1,0 +1,3 @@
+module signalbox/tests/acceptance
+
+go 1.26
