@@ -11,7 +11,7 @@ CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/signalbox-test
 RACE    := $(shell cc=$$($(GO) env CC); command -v $${cc%% *} >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 5s
 
-.PHONY: build run test test-real test-claude-code lint fuzz bench catalog docker ci clean
+.PHONY: build run test test-real test-acceptance test-claude-code lint fuzz bench catalog docker ci clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath $(TAGS) -ldflags "$(LDFLAGS)" -o bin/signalbox ./cmd/signalbox
@@ -28,6 +28,10 @@ test:
 # The official SDKs as clients, beside a real Ollama when there is one. Needs node and npm.
 test-real: build
 	SIGNALBOX_BIN=$(CURDIR)/bin/signalbox tests/with-ollama.sh tests/sdks.sh
+
+# The plan that it all grew from, from end to end, beside a real Ollama.
+test-acceptance: build
+	SIGNALBOX_BIN=$(CURDIR)/bin/signalbox tests/with-ollama.sh tests/acceptance/acceptance.sh
 
 # The real Claude Code as a client, over scripted upstreams and beside a real Ollama when there is one. Needs npm, once.
 test-claude-code: build

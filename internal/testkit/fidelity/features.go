@@ -85,6 +85,7 @@ const (
 	othersState = "it belongs to the model that made it: to any other it means nothing, and strict servers refuse it"
 	ownState    = "Anthropic signed it for itself"
 	attribution = "it changes with every request and would defeat prefix caches"
+	marker      = "it names the agent to the gateway, and says nothing to a model"
 	deferred    = "it is offered once a `tool_reference` names it"
 	closed      = "Gemini refuses both words, and neither says what a value is"
 	isOff       = "where there is no word for off, the server does as it does"
@@ -269,6 +270,7 @@ func systems() []*Feature {
 		{Section: System, Name: "`system` as a string", Body: request(`"system":"MARK"`)},
 		{Section: System, Name: "`system` as blocks", Body: request(`"system":[{"type":"text","text":"MARK1"},{"type":"text","text":"MARK2"}]`), Marks: []string{"MARK1", "MARK2"}},
 		{Section: System, Name: "its first line `x-anthropic-billing-header: …`", Body: request(`"system":"x-anthropic-billing-header: cch=MARK;\nrest"`), Quiet: attribution},
+		{Section: System, Name: "its line `OSS-ROUTE-AGENT: …`", Body: request(`"system":"rest\n<!-- OSS-ROUTE-AGENT: MARK -->\nmore"`), Quiet: marker},
 		{Section: System, Name: "`cache_control` of a block", Body: request(`"system":[{"type":"text","text":"s","cache_control":{"type":"MARK"}}]`), Quiet: wire.LeftOut["cache_control"]},
 		{Section: System, Name: "a member of a block nobody here knows", Body: request(`"system":[{"type":"text","text":"s","later":"MARK"}]`)},
 		{Section: System, Name: "a message with role `system`", Body: between(`"content":"MARK"`)},
