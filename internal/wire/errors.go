@@ -358,7 +358,8 @@ func mayOverflow(status int) bool {
 
 func (d *errorDoc) overflow(text string) bool {
 	for _, w := range [...]string{d.code, d.typ} {
-		if w == "context_length_exceeded" || w == "exceed_context_size_error" || w == "model_context_window_exceeded" {
+		switch w {
+		case "context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded", "model_max_prompt_tokens_exceeded":
 			return true
 		}
 	}
@@ -366,7 +367,8 @@ func (d *errorDoc) overflow(text string) bool {
 	return ok
 }
 
-// overflowWords are the wordings of a prompt that does not fit, lower case. Each has been seen in the wild.
+// overflowWords are the wordings of a prompt that does not fit, lower case. Each has been seen in the wild. Where figures may
+// stand between the words there is an ellipsis.
 var overflowWords = [...]string{
 	"prompt is too long",
 	"prompt too long",
@@ -375,12 +377,21 @@ var overflowWords = [...]string{
 	"model's context length is only",
 	"available context size",
 	"longer than the context length",
+	"longer than the model's context length",
+	"greater than the context length",
 	"exceeds the context length",
 	"exceeds the context window",
 	"exceed context limit",
 	"context window exceeds",
 	"context window exceeded",
 	"exceeds the maximum number of tokens allowed",
+	"input token count…exceeds the maximum",
+	"prompt token count of…exceeds the limit of",
+	"exceeds the maximum allowed input length",
+	"exceed the configured limit of",
+	"but the configured context size is",
+	"range of input length should be",
+	"please reduce the length of the messages",
 	"maximum prompt length is",
 	"exceeded model token limit",
 	"longer than the maximum model length",
@@ -397,13 +408,20 @@ var overflowWords = [...]string{
 var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`prompt is too long: (?P<n>\d+) tokens > (?P<m>\d+)`),
 	regexp.MustCompile(`exceed context limit: (?P<in>\d+) \+ (?P<out>\d+) > (?P<m>\d+)`),
-	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens \((?P<in>\d+) in the messages, (?P<out>\d+) in the completion`),
+	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens \((?P<in>\d+) in (?:the messages,|your prompt;) (?P<out>\d+) (?:in|for) the completion`),
+	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested (?P<out>\d+) output tokens and your prompt contains (?:at least )?(?P<in>\d+) input tokens`),
+	regexp.MustCompile(`maximum context length of (?P<m>\d+) tokens.*?total of (?P<n>\d+) tokens: (?P<in>\d+) tokens from the input messages and (?P<out>\d+) tokens for the completion`),
 	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens(?:.*?(?P<out>\d+) in the output)?`),
 	regexp.MustCompile(`is too large: (?P<out>\d+).*?maximum context length is (?P<m>\d+) tokens and your request has (?P<in>\d+) input`),
 	regexp.MustCompile(`maximum context length is (?P<m>\d+)(?: tokens)?.*?(?:resulted in|request has|contains|passed) (?P<n>\d+)(?: input)? tokens`),
 	regexp.MustCompile(`passed (?P<in>\d+) input tokens and requested (?P<out>\d+) output tokens.*?context length is only (?P<m>\d+)`),
 	regexp.MustCompile(`\((?P<n>\d+) tokens\).*?available context size \((?P<m>\d+) tokens\)`),
-	regexp.MustCompile(`token count \(?(?P<n>\d+)\)? exceeds the maximum number of tokens allowed \(?(?P<m>\d+)`),
+	regexp.MustCompile(`token count \(?(?P<n>\d+)\)? exceeds the maximum(?: number of tokens allowed)?(?: of)? \(?(?P<m>\d+)`),
+	regexp.MustCompile(`token count of (?P<n>\d+) exceeds the limit of (?P<m>\d+)`),
+	regexp.MustCompile(`\((?P<n>\d+)(?: tokens)?\) (?:is longer than|exceeds) (?:the )?model's (?:maximum )?context length \((?P<m>\d+)`),
+	regexp.MustCompile(`prompt has (?P<n>\d+) tokens, but the configured context size is (?P<m>\d+)`),
+	regexp.MustCompile(`configured limit of (?P<m>\d+) tokens.*?resulted in (?P<n>\d+) tokens`),
+	regexp.MustCompile(`current length is (?P<n>\d+) while limit is (?P<m>\d+)`),
 	regexp.MustCompile(`maximum prompt length is (?P<m>\d+).*?contains (?P<n>\d+) tokens`),
 	regexp.MustCompile(`contains (?P<n>\d+) tokens.*?with (?P<m>\d+) maximum context length`),
 	regexp.MustCompile(`token limit: (?P<m>\d+) \(requested: (?P<n>\d+)\)`),
@@ -412,6 +430,9 @@ var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`must be <= (?P<m>\d+)\. given: (?P<in>\d+) .inputs. tokens and (?P<out>\d+)`),
 	regexp.MustCompile(`first (?P<n>\d+) tokens.*?context length of only (?P<m>\d+) tokens`),
 }
+
+// grouped is a figure whose thousands are set apart.
+var grouped = regexp.MustCompile(`\b\d{1,3}(?:,\d{3})+\b`)
 
 // Overflow recognises the wordings of a context overflow. n is the size of what was asked and max what the model holds, in
 // tokens; both are 0 when the text does not say.
@@ -422,10 +443,14 @@ func Overflow(text string) (n, max int64, ok bool) {
 
 // overflow is Overflow with the output's share: out is 0 when the prompt alone was too long or nothing is known of it.
 func overflow(text string) (n, out, max int64, ok bool) {
-	low := strings.ToLower(text)
+	low := grouped.ReplaceAllStringFunc(strings.ToLower(text), func(figure string) string { return strings.ReplaceAll(figure, ",", "") })
 	for _, w := range overflowWords {
-		if ok = strings.Contains(low, w); ok {
-			break
+		begin, end, _ := strings.Cut(w, "…")
+		var rest string
+		if _, rest, ok = strings.Cut(low, begin); ok {
+			if ok = strings.Contains(rest, end); ok {
+				break
+			}
 		}
 	}
 	if !ok {
