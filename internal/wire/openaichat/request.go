@@ -56,7 +56,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 		echoed = strings.TrimPrefix(q.Provider+"/"+model, "/")
 	}
 	j := &Job{body: e.j.Bytes(), notes: e.notes, quirks: q, stops: c.StopSequences,
-		opts: wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName}}
+		opts: wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName, Tools: p.ToolNames()}}
 	j.opts.TextTools(q.TextTools, p, c, &j.notes)
 	j.engine = wire.NewEngine(j.opts)
 	return j, nil
