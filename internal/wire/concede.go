@@ -14,6 +14,9 @@ import (
 type Concessions struct {
 	// NoState leaves opaque reasoning state of earlier turns at home: another account made it, another model, or too long ago.
 	NoState bool
+	// Bridge puts a message of the assistant between results and what the user says behind them, without which older models of
+	// Mistral's take no user there. Chat completions alone know it.
+	Bridge bool
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
@@ -28,11 +31,21 @@ func (c *Concessions) After(err error) bool {
 		c.MaxOutput = n
 		return true
 	}
+	if !c.Bridge && strings.Contains(strings.ToLower(f.Message), "unexpected role 'user' after role 'tool'") {
+		c.Bridge = true
+		return true
+	}
 	if !c.NoState && stateRefused(f.Message) {
 		c.NoState = true
 		return true
 	}
 	return false
+}
+
+// Lasting are the concessions that hold for a model's next requests too. State is given back again, since the next conversation
+// has its own.
+func (c Concessions) Lasting() Concessions {
+	return Concessions{Bridge: c.Bridge, MaxOutput: c.MaxOutput}
 }
 
 // Limit is max_tokens as it may be sent.

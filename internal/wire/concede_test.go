@@ -24,6 +24,8 @@ func TestConcessions(t *testing.T) {
 		"it goes lower when it must":          {fault.Invalid, "the valid range of max_tokens is [1, 4096]", Concessions{MaxOutput: 8192}, Concessions{MaxOutput: 4096}, true},
 		"it gives up state":                   {fault.Invalid, "The encrypted content could not be verified.", Concessions{MaxOutput: 5}, Concessions{NoState: true, MaxOutput: 5}, true},
 		"it gives up state once":              {fault.Invalid, "Corrupted thought signature.", Concessions{NoState: true}, Concessions{NoState: true}, false},
+		"it lets the assistant speak between": {fault.Invalid, "Provider returned error: Unexpected role 'user' after role 'tool' (provider: Mistral)", Concessions{}, Concessions{Bridge: true}, true},
+		"it lets the assistant speak once":    {fault.Invalid, "Unexpected role 'user' after role 'tool'", Concessions{Bridge: true}, Concessions{Bridge: true}, false},
 		"it keeps state that is missed":       {fault.Invalid, "Function call is missing a thought_signature in functionCall parts.", Concessions{}, Concessions{}, false},
 		"it learns nothing of other refusals": {fault.Invalid, "max_tokens: must be a number", Concessions{}, Concessions{}, false},
 		"it learns nothing of other failures": {fault.Upstream, "the valid range of max_tokens is [1, 4096]", Concessions{}, Concessions{}, false},

@@ -312,3 +312,38 @@ func TestModelsAndPing(t *testing.T) {
 		t.Error("nobody is there, and it is healthy")
 	}
 }
+
+// A server that takes no user behind a result is asked once more with the assistant between, and the next time at once.
+func TestBridge(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"object":"error","message":"Unexpected role 'user' after role 'tool'","type":"invalid_request_message_order","param":null,"code":"3230"}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"r"}]},{"role":"user","content":"and"},{"role":"user","content":"more"}]}`
+	for _, want := range [][]string{{"user assistant tool user user", "user assistant tool assistant user user"}, {"user assistant tool assistant user user"}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			var roles []string
+			for _, m := range got[i].body["messages"].([]any) {
+				roles = append(roles, m.(map[string]any)["role"].(string))
+			}
+			if s := strings.Join(roles, " "); s != want[i] {
+				t.Errorf("call %d: %s, want %s", i, s, want[i])
+			}
+		}
+	}
+}

@@ -81,6 +81,8 @@ type encoder struct {
 	reasoner wire.OpenAIModel
 	caches   bool
 	scratch  []byte
+
+	behindResults bool // the newest message is a result
 }
 
 // size is about how long the body will be, so that it is allocated once.
@@ -162,7 +164,7 @@ func (e *encoder) messages() {
 	for i := range e.p.Turns {
 		switch t := &e.p.Turns[i]; t.Role {
 		case messages.RoleAssistant:
-			e.assistant(t)
+			e.assistant(t, i == len(e.p.Turns)-1)
 		default:
 			e.user(t)
 		}
@@ -187,7 +189,12 @@ func (e *encoder) user(t *wire.Turn) {
 		j.Lit(t.Results[i].Text)
 		j.End()
 	}
+	e.behindResults = e.behindResults || len(t.Results) > 0
 	if len(t.Parts) > 0 {
+		if e.behindResults && e.q.Bridge {
+			e.bridge()
+		}
+		e.behindResults = false
 		j.Obj()
 		e.role(t.Role)
 		e.content(t.Parts)
@@ -195,10 +202,21 @@ func (e *encoder) user(t *wire.Turn) {
 	}
 }
 
-func (e *encoder) assistant(t *wire.Turn) {
+// bridge writes what the assistant might have said between results and the user's next words.
+func (e *encoder) bridge() {
+	e.notes.Approximate("tool_result")
+	e.j.Obj()
+	e.role("assistant")
+	e.j.Key("content")
+	e.j.Str("I have the results.")
+	e.j.End()
+}
+
+func (e *encoder) assistant(t *wire.Turn, last bool) {
 	if len(t.Parts)+len(t.Calls) == 0 {
 		return // thinking alone is no message
 	}
+	e.behindResults = false
 	j := e.j
 	j.Obj()
 	e.role("assistant")
@@ -229,6 +247,9 @@ func (e *encoder) assistant(t *wire.Turn) {
 			j.End()
 		}
 		j.EndArr()
+	} else if last && e.q.Prefix {
+		j.Key("prefix")
+		j.Bool(true)
 	}
 	j.End()
 }
