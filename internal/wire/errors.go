@@ -151,6 +151,11 @@ func readErrorDoc(body []byte) *errorDoc {
 		d.compose()
 		return d
 	}
+	if IsStream(body) {
+		if data := framed(body); data != nil {
+			return readErrorDoc(data)
+		}
+	}
 	if body[0] == '{' || body[0] == '[' {
 		if m := messageMember.FindSubmatch(body); m != nil {
 			d.text = messages.Literal(m[1]).Value()
@@ -165,6 +170,16 @@ func readErrorDoc(body []byte) *errorDoc {
 	}
 	d.text = text
 	return d
+}
+
+// framed is the JSON of an error that came as a server-sent event; nil when there is none.
+func framed(body []byte) []byte {
+	for line := range bytes.Lines(body) {
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok && messages.Valid(bytes.TrimSpace(data)) == nil {
+			return data
+		}
+	}
+	return nil
 }
 
 func looksHTML(s string) bool {

@@ -32,6 +32,7 @@ func TestReadError(t *testing.T) {
 		{"reads JSON inside a text", 500, `{"error":"{\"error\":{\"code\":500,\"message\":\"engine died\"}}"}`, fault.Upstream, "upstream_5xx", false, "engine died"},
 		{"reads what stands underneath", 502, `{"error":{"code":502,"message":"Provider returned error","metadata":{"raw":"{\"error\":{\"message\":\"gone\"}}","provider_name":"Acme"}}}`, fault.Upstream, "upstream_5xx", false, "Provider returned error: gone (provider: Acme)"},
 		{"reads moderation reasons", 403, `{"error":{"code":403,"message":"flagged","metadata":{"reasons":["violence","hate"]}}}`, fault.Permission, "upstream_auth", true, "flagged (reasons: violence, hate)"},
+		{"reads an event", 429, "event: error\r\ndata: {\"error\":{\"message\":\"slow\"}}\r\n\r\n", fault.RateLimit, "rate_limited", true, "slow"},
 		{"takes the title of a page", 502, "<html><head><title>502 Bad\n Gateway</title></head><body><h1>oops</h1></body></html>", fault.Upstream, "upstream_5xx", false, "502 Bad Gateway"},
 		{"shows no page without a title", 500, "<!doctype html><p>hello</p>", fault.Upstream, "upstream_5xx", false, "the upstream answered 500 Internal Server Error without a message"},
 		{"takes plain text", 500, "upstream\x1b[31m request\x00 failed\r\n", fault.Upstream, "upstream_5xx", false, "upstream request failed"},

@@ -55,6 +55,7 @@ type top struct{ choice gjson.Result }
 // members reads the outermost object: usage first of all, for an error may come with it and may have cost something.
 func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 	var failure, object, usage gjson.Result
+	doc := v
 	v.ForEach(func(k, f gjson.Result) bool {
 		switch k.Str {
 		case "choices":
@@ -72,7 +73,7 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 				usage = u
 			}
 			if e := f.Get("error"); wire.IsError(e) {
-				failure = e
+				failure, doc = e, e
 			}
 		case "error":
 			if wire.IsError(f) {
@@ -87,7 +88,7 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 	})
 	d.count(usage)
 	if failure.Exists() || object.Exists() {
-		return c, d.Inside([]byte(v.Raw), outcome)
+		return c, d.Inside([]byte(doc.Raw), outcome)
 	}
 	return c, nil
 }
