@@ -17,6 +17,9 @@ type Concessions struct {
 	// Bridge puts a message of the assistant between results and what the user says behind them, without which older models of
 	// Mistral's take no user there. Chat completions alone know it.
 	Bridge bool
+	// Reasoning gives every turn with calls its reasoning back as reasoning_content, or says that there is none: servers that
+	// think by themselves refuse such turns without. Chat completions alone know it.
+	Reasoning bool
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
@@ -35,6 +38,10 @@ func (c *Concessions) After(err error) bool {
 		c.Bridge = true
 		return true
 	}
+	if !c.Reasoning && reasoningMissed(f.Message) {
+		c.Reasoning = true
+		return true
+	}
 	if !c.NoState && stateRefused(f.Message) {
 		c.NoState = true
 		return true
@@ -45,7 +52,7 @@ func (c *Concessions) After(err error) bool {
 // Lasting are the concessions that hold for a model's next requests too. State is given back again, since the next conversation
 // has its own.
 func (c Concessions) Lasting() Concessions {
-	return Concessions{Bridge: c.Bridge, MaxOutput: c.MaxOutput}
+	return Concessions{Bridge: c.Bridge, Reasoning: c.Reasoning, MaxOutput: c.MaxOutput}
 }
 
 // Limit is max_tokens as it may be sent.
@@ -55,6 +62,12 @@ func (c *Concessions) Limit(maxTokens int64, notes *Notes) int64 {
 	}
 	notes.Approximate("max_tokens")
 	return c.MaxOutput
+}
+
+// reasoningMissed reads the words of Moonshot and DeepSeek.
+func reasoningMissed(message string) bool {
+	text := strings.ToLower(message)
+	return strings.Contains(text, "reasoning_content") && (strings.Contains(text, "is missing in assistant") || strings.Contains(text, "must be passed back"))
 }
 
 func stateRefused(message string) bool {

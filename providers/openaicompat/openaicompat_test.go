@@ -347,3 +347,39 @@ func TestBridge(t *testing.T) {
 		}
 	}
 }
+
+// A server that thinks by itself and misses the reasoning of earlier calls is given it, or told that there is none, and from then
+// on at once; nobody else is.
+func TestReasoningBack(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":{"message":"thinking is enabled but reasoning_content is missing in assistant tool call message at index 1","type":"invalid_request_error"}}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},
+		{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"tool_use","id":"a","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"r"}]},
+		{"role":"assistant","content":[{"type":"tool_use","id":"b","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"b","content":"r"}]}]}`
+	for _, want := range [][][2]any{{{nil, nil}, {"hm", ""}}, {{"hm", ""}}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			m := got[i].body["messages"].([]any)
+			if a, b := m[1].(map[string]any)["reasoning_content"], m[3].(map[string]any)["reasoning_content"]; a != want[i][0] || b != want[i][1] {
+				t.Errorf("call %d: %v and %v, want %v", i, a, b, want[i])
+			}
+		}
+	}
+}

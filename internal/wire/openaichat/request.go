@@ -25,6 +25,9 @@ var _ wire.Job = (*Job)(nil)
 // Encode translates one request for the model. The errors are *fault.Error of kind Invalid and name the field that this
 // target cannot honour.
 func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
+	if q.Reasoning && q.ReasoningBack == "" {
+		q.ReasoningBack = "reasoning_content"
+	}
 	p, err := wire.Prepare(c, wire.Rules{
 		Files:         !q.NoFiles,
 		FileNames:     true,
@@ -268,7 +271,7 @@ func (e *encoder) reasoningBack(t *wire.Turn) {
 			}
 		}
 		// In thinking mode a turn with calls must have the member, even when its reasoning was some other model's and is gone.
-		if len(parts) > 0 || e.c.Thinking.On() {
+		if len(parts) > 0 || e.c.Thinking.On() || e.q.Reasoning {
 			e.j.Key("reasoning_content")
 			e.j.Lit(wire.JoinText(parts, "\n\n"))
 		}
