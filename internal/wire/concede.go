@@ -20,6 +20,9 @@ type Concessions struct {
 	// Reasoning gives every turn with calls its reasoning back as reasoning_content, or says that there is none: servers that
 	// think by themselves refuse such turns without. Chat completions alone know it.
 	Reasoning bool
+	// MaxCallID is the longest id of a call that goes up, in characters; 0 when nobody has said. The ids of some servers are longer
+	// than those that others take.
+	MaxCallID int
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
@@ -32,6 +35,10 @@ func (c *Concessions) After(err error) bool {
 	}
 	if n := outputLimit(f.Message); n > 0 && (c.MaxOutput == 0 || n < c.MaxOutput) {
 		c.MaxOutput = n
+		return true
+	}
+	if n := idLimit(f.Message); n > 0 && c.MaxCallID == 0 {
+		c.MaxCallID = n
 		return true
 	}
 	if !c.Bridge && strings.Contains(strings.ToLower(f.Message), "unexpected role 'user' after role 'tool'") {
@@ -52,7 +59,7 @@ func (c *Concessions) After(err error) bool {
 // Lasting are the concessions that hold for a model's next requests too. State is given back again, since the next conversation
 // has its own.
 func (c Concessions) Lasting() Concessions {
-	return Concessions{Bridge: c.Bridge, Reasoning: c.Reasoning, MaxOutput: c.MaxOutput}
+	return Concessions{Bridge: c.Bridge, MaxCallID: c.MaxCallID, Reasoning: c.Reasoning, MaxOutput: c.MaxOutput}
 }
 
 // Limit is max_tokens as it may be sent.
@@ -92,6 +99,19 @@ var tooMuchOutput = []*regexp.Regexp{
 	regexp.MustCompile(`max_(?:completion_|output_)?tokens\b.{0,120}?expected a value <= (\d+)`),
 	regexp.MustCompile(`maxOutputTokens.{0,60}?supported range is from \d+ \(inclusive\) to (\d+) (\(exclusive\))?`),
 	regexp.MustCompile(`max_tokens: \d+ > (\d+), which is the maximum allowed number of output tokens`),
+}
+
+// tooLongID are OpenAI's words for the id of a call, which Azure and Copilot say too.
+var tooLongID = regexp.MustCompile(`(?:tool_calls\[\d+\]\.id|tool_call_id|call_id)': string too long\. Expected a string with maximum length (\d{2,4})\b`)
+
+// idLimit is how long an id may be, where that is what was wrong and our short ones are short enough.
+func idLimit(message string) int {
+	if m := tooLongID.FindStringSubmatch(message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && n >= shortID {
+			return n
+		}
+	}
+	return 0
 }
 
 func outputLimit(message string) int64 {

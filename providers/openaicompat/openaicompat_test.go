@@ -383,3 +383,37 @@ func TestReasoningBack(t *testing.T) {
 		}
 	}
 }
+
+// Ids that are too long for a server are hashes for it from its first refusal on, the same for a call and its result.
+func TestShortIDs(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":{"message":"Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string with length 46 instead.","type":"invalid_request_error","code":"string_above_max_length"}}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const long = "chatcmpl-tool-0123456789abcdef0123456789abcdef"
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"tool_use","id":"` + long + `","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"` + long + `","content":"r"}]}]}`
+	for _, want := range [][]bool{{true, false}, {false}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			m := got[i].body["messages"].([]any)
+			id := m[1].(map[string]any)["tool_calls"].([]any)[0].(map[string]any)["id"].(string)
+			if (id == long) != want[i] || len(id) > 40 != want[i] || m[2].(map[string]any)["tool_call_id"] != id {
+				t.Errorf("call %d: %s and %v", i, id, m[2])
+			}
+		}
+	}
+}

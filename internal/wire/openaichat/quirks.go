@@ -89,8 +89,11 @@ func (q *Quirks) caches(model string) bool {
 }
 
 func (q *Quirks) callID() func(string) string {
-	if q.CallID == "mistral9" {
+	switch {
+	case q.CallID == "mistral9":
 		return mistral9
+	case q.MaxCallID > 0:
+		return wire.ShortID(q.MaxCallID)
 	}
 	return nil
 }
