@@ -20,6 +20,9 @@ type Concessions struct {
 	// Reasoning gives every turn with calls its reasoning back as reasoning_content, or says that there is none: servers that
 	// think by themselves refuse such turns without. Chat completions alone know it.
 	Reasoning bool
+	// MaxCompletion gives the output limit its newer name, max_completion_tokens, and NoSampling leaves temperature and top_p out:
+	// models that reason want both, behind addresses that do not tell. Chat completions alone know them.
+	MaxCompletion, NoSampling bool
 	// MaxCallID is the longest id of a call that goes up, in characters; 0 when nobody has said. The ids of some servers are longer
 	// than those that others take.
 	MaxCallID int
@@ -37,11 +40,20 @@ func (c *Concessions) After(err error) bool {
 		c.MaxOutput = n
 		return true
 	}
+	text := strings.ToLower(f.Message)
+	if !c.MaxCompletion && strings.Contains(text, "'max_tokens' is not supported") && strings.Contains(text, "max_completion_tokens") {
+		c.MaxCompletion = true
+		return true
+	}
+	if !c.NoSampling && fixedSampling.MatchString(text) {
+		c.NoSampling = true
+		return true
+	}
 	if n := idLimit(f.Message); n > 0 && c.MaxCallID == 0 {
 		c.MaxCallID = n
 		return true
 	}
-	if !c.Bridge && strings.Contains(strings.ToLower(f.Message), "unexpected role 'user' after role 'tool'") {
+	if !c.Bridge && strings.Contains(text, "unexpected role 'user' after role 'tool'") {
 		c.Bridge = true
 		return true
 	}
@@ -59,7 +71,8 @@ func (c *Concessions) After(err error) bool {
 // Lasting are the concessions that hold for a model's next requests too. State is given back again, since the next conversation
 // has its own.
 func (c Concessions) Lasting() Concessions {
-	return Concessions{Bridge: c.Bridge, MaxCallID: c.MaxCallID, Reasoning: c.Reasoning, MaxOutput: c.MaxOutput}
+	c.NoState = false
+	return c
 }
 
 // Limit is max_tokens as it may be sent.
@@ -70,6 +83,9 @@ func (c *Concessions) Limit(maxTokens int64, notes *Notes) int64 {
 	notes.Approximate("max_tokens")
 	return c.MaxOutput
 }
+
+// fixedSampling are OpenAI's and Moonshot's words for a model that samples as it likes.
+var fixedSampling = regexp.MustCompile(`'(?:temperature|top_p)' (?:does not support|is not supported)|invalid (?:temperature|top_p): only .{1,10} is allowed`)
 
 // reasoningMissed reads the words of Moonshot and DeepSeek.
 func reasoningMissed(message string) bool {

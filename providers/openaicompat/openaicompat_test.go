@@ -417,3 +417,37 @@ func TestShortIDs(t *testing.T) {
 		}
 	}
 }
+
+// A model that reasons behind an address that does not tell says step by step what it will not have, and is remembered.
+func TestUnknownReasoner(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries <= 2 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, []string{`{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."}}`,
+				`{"error":{"message":"Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported."}}`}[tries-1])
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const asked = `{"model":"asked","max_tokens":5,"temperature":0.2,"messages":[{"role":"user","content":"q"}]}`
+	for _, want := range []int{3, 1} {
+		rep, err := c.Send(context.Background(), call(t, asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		if dropped := strings.Join(rep.Notes.Fields(), " "); dropped != "temperature" {
+			t.Errorf("dropped %q", dropped)
+		}
+		got := calls()
+		if len(got) != want {
+			t.Fatalf("%d calls, want %d", len(got), want)
+		}
+		last := got[len(got)-1].body
+		_, limit := last["max_tokens"]
+		if _, warm := last["temperature"]; limit || warm || last["max_completion_tokens"] != 5.0 {
+			t.Errorf("sent %v", last)
+		}
+	}
+}

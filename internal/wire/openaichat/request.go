@@ -148,7 +148,7 @@ func (e *encoder) request() error {
 }
 
 func (e *encoder) limitField() string {
-	if e.reasoner.Reasons {
+	if e.reasoner.Reasons || e.q.MaxCompletion {
 		return "max_completion_tokens"
 	}
 	return e.q.maxTokensField()
@@ -440,7 +440,7 @@ func (e *encoder) sampling() error {
 	number := func(name, value string) {
 		switch {
 		case value == "":
-		case e.reasoner.Reasons:
+		case e.reasoner.Reasons, e.q.NoSampling && name != "top_k":
 			e.notes.Drop(name)
 		default:
 			j.Key(name)
