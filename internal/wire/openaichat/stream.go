@@ -207,6 +207,10 @@ func (d *decoder) speech(v gjson.Result, whole bool) {
 			calls = f
 		case "function_call":
 			call = f
+		case "annotations":
+			d.lost(f, "reply.annotations")
+		case "images", "audio":
+			d.lost(f, "reply.content_part")
 		}
 		return true
 	})
@@ -224,6 +228,17 @@ func (d *decoder) speech(v gjson.Result, whole bool) {
 	}
 	if call.IsObject() { // the dialect's first form: one call, without an id
 		d.piece(-1, "", call, whole)
+	}
+}
+
+// lost notes a part of the answer that no block of ours holds, unless it is null or empty, as many servers always send it.
+func (d *decoder) lost(v gjson.Result, field string) {
+	something := false
+	if v.IsArray() || v.IsObject() {
+		v.ForEach(func(_, _ gjson.Result) bool { something = true; return false })
+	}
+	if something {
+		d.j.notes.Drop(field)
 	}
 }
 
