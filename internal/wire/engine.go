@@ -248,7 +248,7 @@ func (e *Engine) call(p Piece) {
 	silent := len(bytes.TrimSpace(e.scratch)) == 0
 	s := e.find(p, silent)
 	if s == nil {
-		if silent && p.ID == "" && p.Name == "" {
+		if silent && p.Name == "" && (p.ID == "" || e.closed(Piece{Index: p.Index}) != nil) {
 			return
 		}
 		if c := e.closed(p); c != nil && !p.Whole {
@@ -333,7 +333,13 @@ func (e *Engine) find(p Piece, silent bool) *segment {
 		}
 	}
 	s := newest
-	if s == nil || p.ID != "" && s.id != "" {
+	if s == nil {
+		return nil
+	}
+	if p.ID != "" && s.id != "" {
+		if p.Index >= 0 && p.Name == "" && (silent || !s.args.complete()) {
+			return s // a server that gives each piece an id of its own: what has no name of its own begins nothing here
+		}
 		return nil
 	}
 	renamed := p.Name != "" && s.name != "" && p.Name != s.name

@@ -205,6 +205,8 @@ func TestEngine(t *testing.T) {
 			want: `start <0:f#a "{}" >0 <1:f#b "{}" >1 =tool_use(0/0) end`},
 		"it finds each id again under one index": {items: []item{call(0, "a", "f", `{`), call(0, "b", "f", `{`), call(0, "a", "", `}`), call(0, "b", "", `}`), finish("tool_use")},
 			want: `start <0:f#a "{" "}" >0 <1:f#b "{" "}" >1 =tool_use(0/0) end`},
+		"it takes an id of its own for each piece for the same call": {items: []item{call(0, "a", "f", ""), call(0, "b", "", `{`), call(0, "b", "", `}`), call(0, "c", "", ""), call(1, "d", "g", ""), call(0, "c", "", ""), call(1, "e", "", `{}`), finish("tool_use")},
+			want: `start <0:f#a "{" "}" >0 <1:g#d "{}" >1 =tool_use(0/0) end`},
 		"it takes a repeated id and name for the same call": {items: []item{call(0, "a", "f", `{`), call(0, "a", "f", `}`), call(0, "a", "f", ``), finish("tool_use")},
 			want: `start <0:f#a "{" "}" >0 =tool_use(0/0) end`},
 		"it begins no call when a closed one is repeated": {items: []item{call(0, "a", "f", `{}`), call(1, "b", "g", `{}`), call(0, "a", "f", ``), call(0, "", "", ` `), finish("tool_use")},
