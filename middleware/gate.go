@@ -142,6 +142,5 @@ func Scrape(current func() *config.Config, problem Problem, rejected func(reason
 }
 
 func carries(r *http.Request, key config.Secret) bool {
-	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return key.Equal(r.Header.Get("X-Api-Key")) || key.Equal(bearer)
+	return key.Equal(r.Header.Get("X-Api-Key")) || key.Equal(bearer(r.Header))
 }
