@@ -412,11 +412,15 @@ func (a *attempt) refused(resp *http.Response, decode func(int, http.Header, []b
 	a.arm(errorPause, &fault.Error{Kind: fault.Upstream})
 	body := refusal(resp)
 	a.close()
-	if holdsSecret(body, a.u.Config.APIKey) {
-		body = []byte(scrub(string(body), a.u.Config.APIKey)) // before the text is cut short, so that no half of a key survives
+	return a.u.refused(resp, body, decode)
+}
+
+func (u *Upstream) refused(resp *http.Response, body []byte, decode func(int, http.Header, []byte) *fault.Error) *fault.Error {
+	if holdsSecret(body, u.Config.APIKey) {
+		body = []byte(scrub(string(body), u.Config.APIKey)) // before the text is cut short, so that no half of a key survives
 	}
 	f := decode(resp.StatusCode, resp.Header, body)
-	_ = a.u.name(f)
+	_ = u.name(f)
 	return f
 }
 

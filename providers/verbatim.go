@@ -362,36 +362,48 @@ func oneLine(data []byte) []byte {
 	return data
 }
 
-// CountTokens asks an upstream's own counter; the body goes up as a message's does.
-func (u *Upstream) CountTokens(ctx context.Context, path string, sign func(http.Header), call Call, limit time.Duration) (int64, error) {
+// CountTokens asks an upstream's own counter; the body goes up as a message's does, and the answer comes back as it is. An
+// upstream that does not know the path has no counter.
+func (u *Upstream) CountTokens(ctx context.Context, path string, sign func(http.Header), call Call, limit time.Duration) (Count, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, u.timeout("head_timeout", "the upstream did not count in time"))
 	defer cancel()
-	body, _ := VerbatimBody(call.Request, call.Model)
+	body, notes := VerbatimBody(call.Request, call.Model)
 	if call.Query != "" {
 		path += "?" + call.Query
 	}
 	a, resp, err := u.open(ctx, path, sign, body, false)
 	if err != nil {
-		return 0, err
+		return Count{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return 0, a.refused(resp, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+		err := a.refused(resp, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+		switch resp.StatusCode {
+		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+			if fault.From(err).Body == nil { // who counts and knows no such model says so in an envelope
+				return Count{}, ErrNoCounter
+			}
+		}
+		return Count{}, err
 	}
 	data, err := a.readAll(resp)
 	if err != nil {
-		return 0, err
+		return Count{}, err
 	}
 	a.close()
 	if messages.Valid(data) == nil {
-		if n, ok := messages.Count(messages.View(data).Get("input_tokens")); ok {
-			return n, nil
+		v := messages.View(data)
+		if n, ok := messages.Count(v.Get("input_tokens")); ok {
+			return Count{Tokens: n, Body: data, Header: shown(resp.Header), Notes: notes}, nil
+		}
+		if v.Get("type").Str == "error" {
+			return Count{}, errorIn200(u.envelope(0, resp.Header, data, call))
 		}
 	}
-	return 0, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's count is no number"}
+	return Count{}, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's count is no number"}
 }
 
-// Pass hands a request of the same API on and returns the upstream's response as it is, redirects excepted. The caller closes
-// its body.
+// Pass hands a request of the same API on and returns the upstream's response as it is. Redirects and errors are none: those are
+// judged as a message's are. The caller closes the response's body.
 func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http.Header), call Call, body []byte) (*http.Response, error) {
 	if call.Query != "" {
 		path += "?" + call.Query
@@ -417,6 +429,17 @@ func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()
 		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "redirect", Message: "the upstream answered with a redirect, which is never followed"}
+	}
+	if resp.StatusCode >= 400 {
+		cut := time.AfterFunc(errorPause, func() { _ = resp.Body.Close() })
+		said := refusal(resp)
+		cut.Stop()
+		_ = resp.Body.Close()
+		return nil, u.refused(resp, said, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+	}
+	if encoded(resp) {
+		_ = resp.Body.Close()
+		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "encoding", Message: "the upstream compressed its answer though it was not asked to"}
 	}
 	return resp, nil
 }

@@ -231,3 +231,61 @@ func TestUnfolded(t *testing.T) {
 		t.Errorf("got\n%s", got.String())
 	}
 }
+
+// TestVerbatimCount: a count is the upstream's own answer where it counts, and an estimate where it does not; what is inside the
+// messages is judged there.
+func TestVerbatimCount(t *testing.T) {
+	s, up := verbatim(t, "k")
+	const answer = `{ "input_tokens": 42, "context_management":{"original_input_tokens":50} }`
+	const odd = `{"messages":[{"role":"user","content":[{"hologram":1}]}]}`
+	const mixed = `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":""},{"type":"text","text":"a"}]}]}`
+	for _, row := range []struct {
+		it, path, ask string
+		status        int
+		body          string
+		want          int
+		says          string // of the answer
+		estimated     bool
+	}{
+		{"passes the answer as it is", "/v1/anthropic/claude-x", odd, 200, answer, 200, answer, false},
+		{"says what was left out", "/v1/anthropic/claude-x", mixed, 200, answer, 200, answer, false},
+		{"estimates where the path is unknown", "/v1/anthropic/claude-x", odd, 404, "404 page not found", 200, "", true},
+		{"estimates where the method is unknown", "/v1/anthropic/claude-x", odd, 405, "", 200, "", true},
+		{"passes a refusal", "/v1/anthropic/claude-x", odd, 404, envelope("not_found_error", "model: claude-x"), 404, envelope("not_found_error", "model: claude-x"), false},
+		{"finds the error inside a 200", "/v1/anthropic/claude-x", odd, 200, envelope("overloaded_error", "busy"), 529, envelope("overloaded_error", "busy"), false},
+		{"estimates for Claude at OpenRouter", "/v1/openrouter/anthropic/claude-x", odd, 500, "", 200, "", true},
+		{"refuses for a translated model at OpenRouter", "/v1/openrouter/qwen/q", odd, 500, "", 400, "", false},
+	} {
+		up.answer(row.status, row.body, "Request-Id", "req_theirs")
+		a := s.post(t, row.path+"/messages/count_tokens", row.ask)
+		if a.status != row.want || row.says != "" && (a.text != row.says || a.header.Get("Request-Id") != "req_theirs") || (a.header.Get("X-Signalbox-Estimated") == "true") != row.estimated {
+			t.Errorf("it %s: %d %v %s", row.it, a.status, a.header, a.text)
+		}
+		if got := a.header.Get("X-Signalbox-Dropped"); (got == "thinking") != (row.ask == mixed) {
+			t.Errorf("it %s: dropped %q", row.it, got)
+		}
+	}
+}
+
+// TestPassedOnErrors: the paths that are handed on keep the error contract.
+func TestPassedOnErrors(t *testing.T) {
+	s, up := verbatim(t, "our-very-own-key")
+	for _, row := range []struct {
+		it     string
+		status int
+		body   string
+		want   int
+		same   bool
+	}{
+		{"passes an envelope", 404, envelope("not_found_error", "no such batch"), 404, true},
+		{"says no markup", 502, "<html><body>down</body></html>", 502, false},
+		{"hides a 401", 401, envelope("authentication_error", "invalid x-api-key"), 502, false},
+		{"cuts our key out", 400, envelope("invalid_request_error", "our-very-own-key"), 400, false},
+	} {
+		up.answer(row.status, row.body)
+		a := s.get(t, "/v1/anthropic/claude-x/v1/messages/batches/b1")
+		if a.status != row.want || (a.text == row.body) != row.same || a.errorType() == "" || strings.Contains(a.text, "very-own") || strings.Contains(a.text, "<html") {
+			t.Errorf("it %s: %d %s", row.it, a.status, a.text)
+		}
+	}
+}
