@@ -112,6 +112,9 @@ func (u *Upstream) CloseIdle() { u.client.CloseIdleConnections() }
 // Exchange sends a translated job and returns at the commit. sign sets the headers; it is where a provider reveals its key.
 func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Header), job wire.Job, call Call) (*Reply, error) {
 	if call.Strict {
+		if err := outdated(call); err != nil {
+			return nil, err
+		}
 		if err := job.Notes().Refuse(); err != nil {
 			return nil, err
 		}
@@ -143,6 +146,21 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 	}
 	reply.Notes = job.Notes() // the first that was said may have left one
 	return reply, nil
+}
+
+// outdated raises, for a strict caller, what his version of the API refuses. Upstreams that speak Messages do so themselves; other
+// models may be sampled as their callers like, whatever the version.
+func outdated(call Call) error {
+	const version = "2026-10-21"
+	if call.Header.Get("Anthropic-Version") != version {
+		return nil
+	}
+	for _, name := range [...]string{"temperature", "top_p", "top_k"} {
+		if call.Request.Member(name) != nil {
+			return fault.New(fault.Invalid, "%s: is not part of anthropic-version %s, and strict mode refuses it", name, version)
+		}
+	}
+	return nil
 }
 
 // Frames writes each event as a frame. The bytes live in one buffer that the next frame reuses.

@@ -289,3 +289,46 @@ func TestPassedOnErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestModelPages: a list is walked in both directions, and has_more speaks of the direction that was asked for.
+func TestModelPages(t *testing.T) {
+	s := newStand(t, func(c *config.Config) {
+		c.Aliases = map[string]string{"a": "signalbox/echo", "b": "signalbox/echo", "c": "signalbox/echo", "d": "signalbox/echo"}
+	})
+	for _, row := range []struct{ query, ids, more string }{
+		{"limit=2", "a b", "true"},
+		{"limit=2&after_id=b", "c d", "true"},
+		{"limit=2&after_id=d", "signalbox/echo", "false"},
+		{"limit=2&before_id=d", "b c", "true"},
+		{"limit=2&before_id=c", "a b", "false"},
+		{"limit=2&before_id=b", "a", "false"},
+		{"limit=2&before_id=a", "", "false"},
+		{"", "a b c d signalbox/echo", "false"},
+	} {
+		a := s.get(t, "/v1/models?"+row.query)
+		var ids []string
+		for _, m := range gjson.Get(a.text, "data.#.id").Array() {
+			ids = append(ids, m.Str)
+		}
+		if strings.Join(ids, " ") != row.ids || gjson.Get(a.text, "has_more").Raw != row.more {
+			t.Errorf("%s: %s", row.query, a.text)
+		}
+	}
+}
+
+// TestStrictVersion: a strict caller hears from us what his version of the API no longer has; others sample as they like.
+func TestStrictVersion(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request, _ string, _ int64) { _, _ = io.WriteString(w, chatReply) })
+	s := newStand(t, func(c *config.Config) {
+		c.Providers["lab"] = config.Provider{Name: "lab", Kind: "openai", Profile: "plain", BaseURL: up.URL + "/v1"}
+	})
+	const ask = `{"max_tokens":5,"temperature":1,"messages":[{"role":"user","content":"q"}]}`
+	for _, row := range []struct {
+		version, strict string
+		want            int
+	}{{"2026-10-21", "true", 400}, {"2026-10-21", "", 200}, {"2023-06-01", "true", 200}, {"2099-01-01", "", 200}} {
+		if a := s.post(t, "/v1/lab/m/messages", ask, "anthropic-version", row.version, "x-signalbox-strict", row.strict); a.status != row.want {
+			t.Errorf("version %s, strict %q: %d %s", row.version, row.strict, a.status, a.text)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"a doubled name by escape":      {`{"model":"a","mod\u0065l":"b"}`, "given twice"},
 		"a doubled name by case":        {`{"model":"a","MODEL":"b"}`, "given twice"},
 		"a known name in another case":  {`{"Model":"a"}`, `did you mean "model"`},
+		"a known name in another fold":  {`{"ſystem":"a"}`, `did you mean "system"`},
 		"a model that is no string":     {`{"model":7}`, "model: must be a string"},
 		"messages that are no array":    {`{"messages":{}}`, "messages: must be an array"},
 		"a fractional max_tokens":       {`{"max_tokens":1.5}`, "max_tokens: must be an integer"},
