@@ -82,6 +82,11 @@ func (h *handlers) ask(c *gin.Context, g *Generation, path *routing.Target) (dis
 	if err != nil {
 		return dispatch.Ask{}, err
 	}
+	switch v := c.GetHeader("Anthropic-Version"); v {
+	case "", "2023-06-01", "2026-10-21":
+	default:
+		h.d.Log.WithField("request_id", rec.RequestID).WithField("anthropic_version", clip(v)).Info("a version of the API that is not known here")
+	}
 	for _, s := range plan.Skipped {
 		h.d.Log.WithField("request_id", rec.RequestID).WithField("target", s).Info("fallback target passed over")
 	}

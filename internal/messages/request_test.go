@@ -82,6 +82,7 @@ func TestConversationNamesTheField(t *testing.T) {
 		"a choice not offered":   {`{"tool_choice":{"type":"tool","name":"b"},"tools":[{"name":"a"}],"messages":[]}`, "tool_choice.name"},
 		"a system image":         {`{"system":[{"type":"image","source":{"type":"base64","media_type":"a/b","data":""}}],"messages":[]}`, "system.0.type"},
 		"a huge temperature":     {`{"temperature":1e999,"messages":[]}`, "temperature"},
+		"a blank stop sequence":  {`{"stop_sequences":["a"," \n"],"messages":[]}`, "stop_sequences.1"},
 		"a stop sequence":        {`{"stop_sequences":[1],"messages":[]}`, "stop_sequences.0"},
 		"a thinking budget":      {`{"thinking":{"type":"enabled","budget_tokens":-1},"messages":[]}`, "thinking.budget_tokens"},
 	} {
