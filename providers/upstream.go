@@ -71,6 +71,9 @@ func NewUpstream(cfg config.Provider, defaultBase string, deps Deps) (*Upstream,
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fault.New(fault.Invalid, "providers.%s.base_url: must be an http or https address", cfg.Name)
 	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
 	t := cfg.Timeouts
 	head := 60 * time.Second
 	if cfg.Kind == "ollama" {
@@ -331,6 +334,7 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 		return nil, nil, f
 	}
 	a.body = resp.Body
+	u.date(resp)
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		defer a.close()
@@ -458,6 +462,13 @@ func refusal(resp *http.Response) []byte {
 	}
 	body, _ := io.ReadAll(io.LimitReader(from, maxErrorBody+1))
 	return body
+}
+
+// date gives an answer without a date ours, so that a date in its retry-after has something to be held against.
+func (u *Upstream) date(resp *http.Response) {
+	if resp.Header.Get("Date") == "" {
+		resp.Header.Set("Date", u.Deps.Now().UTC().Format(http.TimeFormat))
+	}
 }
 
 func encoded(resp *http.Response) bool {

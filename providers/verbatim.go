@@ -430,6 +430,7 @@ func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http
 		_ = resp.Body.Close()
 		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "redirect", Message: "the upstream answered with a redirect, which is never followed"}
 	}
+	u.date(resp)
 	if resp.StatusCode >= 400 {
 		cut := time.AfterFunc(errorPause, func() { _ = resp.Body.Close() })
 		said := refusal(resp)

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -127,6 +129,16 @@ func TestEnvelope(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestDateWithoutDate: where an upstream does not say what time it is, its dates are held against our clock.
+func TestDateWithoutDate(t *testing.T) {
+	s, up := verbatim(t, "k")
+	up.answer(429, envelope("rate_limit_error", "slow"), "Date", "", "Retry-After", time.Now().Add(time.Minute).UTC().Format(http.TimeFormat))
+	a := s.post(t, target, askWhole)
+	if n, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || n < 1 || n > 60 {
+		t.Errorf("retry-after %q", a.header.Get("Retry-After"))
 	}
 }
 

@@ -575,12 +575,10 @@ func Scrub(s string, secrets ...string) string {
 // Wait is what an answer's retry-after says; zero if it says nothing, or something senseless.
 func Wait(h http.Header) time.Duration { return retryAfter(h, dated(h), false) }
 
-// dated is when an answer was given: by the upstream's clock, so that ours may be wrong, else by ours.
+// dated is when an answer was given, by the upstream's clock: ours may be another.
 func dated(h http.Header) time.Time {
-	if t, err := http.ParseTime(h.Get("Date")); err == nil {
-		return t
-	}
-	return time.Now()
+	t, _ := http.ParseTime(h.Get("Date"))
+	return t
 }
 
 // RetryAfter is how long the upstream asked us to wait; zero if it did not say, or said something senseless (negative, not a
