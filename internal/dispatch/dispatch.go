@@ -95,18 +95,19 @@ func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*pr
 	var first *fault.Error
 	attempts := 0
 	for i, target := range ask.Plan.Targets {
+		if i > 0 {
+			rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
+		}
 		reply, f, n := d.target(ctx, ask, target, rec, maxAttempts-attempts)
 		attempts += n
 		if f == nil {
-			if i > 0 {
-				rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
-			}
 			return reply, nil
 		}
 		if first == nil {
 			first = f
 		} else if f.Kind == fault.Authentication || f.Kind == fault.UpstreamKey {
-			f = first // a fallback's refused credential must not hide why it was asked at all
+			f = first // a fallback's refused credential must not hide why it was asked at all: the answer is the first target's
+			rec.Provider, rec.Model, rec.Fallback = ask.Plan.Targets[0].Provider, ask.Plan.Targets[0].Model, ""
 		}
 		if i+1 == len(ask.Plan.Targets) || !f.AnotherTarget() || attempts >= maxAttempts || ctx.Err() != nil {
 			return nil, f
