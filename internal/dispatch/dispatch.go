@@ -95,18 +95,19 @@ func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*pr
 	var first *fault.Error
 	attempts := 0
 	for i, target := range ask.Plan.Targets {
+		if i > 0 {
+			rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
+		}
 		reply, f, n := d.target(ctx, ask, target, rec, maxAttempts-attempts)
 		attempts += n
 		if f == nil {
-			if i > 0 {
-				rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
-			}
 			return reply, nil
 		}
 		if first == nil {
 			first = f
 		} else if f.Kind == fault.Authentication || f.Kind == fault.UpstreamKey {
-			f = first // a fallback's refused credential must not hide why it was asked at all
+			f = first // a fallback's refused credential must not hide why it was asked at all: the answer is the first target's
+			rec.Provider, rec.Model, rec.Fallback = ask.Plan.Targets[0].Provider, ask.Plan.Targets[0].Model, ""
 		}
 		if i+1 == len(ask.Plan.Targets) || !f.AnotherTarget() || attempts >= maxAttempts || ctx.Err() != nil {
 			return nil, f
@@ -240,12 +241,12 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 }
 
 // Count asks a target's own counter, or estimates where it has none. exact is false for an estimate.
-func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (n int64, exact bool, err error) {
+func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (count providers.Count, exact bool, err error) {
 	target := ask.Plan.Targets[0]
 	rec.Provider, rec.Model = target.Provider, target.Model
 	p, err := d.o.Providers.Get(target.Provider)
 	if err != nil {
-		return 0, false, err
+		return count, false, err
 	}
 	if c, ok := p.(providers.TokenCounter); ok {
 		cfg, _ := d.o.Providers.Config(target.Provider)
@@ -253,12 +254,17 @@ func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (
 		if cfg.Kind == claudeTarget && cfg.APIKey.Empty() {
 			call.Credential, call.Bearer = ask.Credential, ask.Bearer
 		}
-		n, err = c.CountTokens(ctx, call)
-		return n, true, err
+		if count, err = c.CountTokens(ctx, call); !errors.Is(err, providers.ErrNoCounter) {
+			rec.Dropped = count.Notes.Fields()
+			return count, true, err
+		}
 	}
-	// A translated target's checks hold for its counts, too: what it could not be asked it cannot count.
-	if _, err := ask.Request.Conversation(); err != nil {
-		return 0, false, err
+	if s, ok := p.(providers.Speaker); !ok || !s.SpeaksMessages(target.Model) {
+		// A translated target's checks hold for its counts, too: what it could not be asked it cannot count.
+		if _, err := ask.Request.Conversation(); err != nil {
+			return count, false, err
+		}
 	}
-	return d.o.Estimator.Tokens(target.Provider, target.Model, estimate.Of(ask.Request)), false, nil
+	count.Tokens = d.o.Estimator.Tokens(target.Provider, target.Model, estimate.Of(ask.Request))
+	return count, false, nil
 }

@@ -47,8 +47,7 @@ func ReadError(provider string, status int, h http.Header, body []byte) *fault.E
 	}
 	switch e.Kind {
 	case fault.RateLimit, fault.Overloaded, fault.Billing, fault.Timeout, fault.Upstream:
-		now, _ := http.ParseTime(h.Get("Date"))
-		if e.RetryAfter = retryAfter(h, now, e.Kind == fault.RateLimit); e.RetryAfter == 0 {
+		if e.RetryAfter = retryAfter(h, dated(h), e.Kind == fault.RateLimit); e.RetryAfter == 0 {
 			e.RetryAfter = d.retry
 		}
 		if status == http.StatusServiceUnavailable && e.RetryAfter > 0 {
@@ -611,6 +610,15 @@ func Scrub(s string, secrets ...string) string {
 		return p[1] + p[2] + redacted
 	})
 	return privateIP.ReplaceAllString(s, "[address]")
+}
+
+// Wait is what an answer's retry-after says; zero if it says nothing, or something senseless.
+func Wait(h http.Header) time.Duration { return retryAfter(h, dated(h), false) }
+
+// dated is when an answer was given, by the upstream's clock: ours may be another.
+func dated(h http.Header) time.Time {
+	t, _ := http.ParseTime(h.Get("Date"))
+	return t
 }
 
 // RetryAfter is how long the upstream asked us to wait; zero if it did not say, or said something senseless (negative, not a
