@@ -1,0 +1,120 @@
+package textcall
+
+import (
+	"bytes"
+	"strings"
+)
+
+// stance is what the line in front of a candidate says it is. A model that calls says what it is about to do, or nothing; one that
+// explains announces an example.
+type stance uint8
+
+const (
+	acts  stance = iota // a call is what comes next
+	tells               // it may be one
+	shows               // it is none
+)
+
+// stance reads the last line that says something. Where its last sentence says what the speaker is about to do, what that
+// is done to (a JSON file, a template) announces nothing.
+func (p *prose) stance() stance {
+	line := bytes.TrimSpace(p.line)
+	if len(line) == 0 {
+		line = bytes.TrimSpace(p.last)
+	}
+	switch {
+	case len(line) == 0:
+		return acts
+	case bytes.HasPrefix(line, []byte("//")), bytes.HasPrefix(line, []byte("/*")):
+		return shows // the comment of a piece of code
+	}
+	text := strings.ReplaceAll(strings.ToLower(string(line)), "’", "'")
+	switch said := lastSentence(text); {
+	case says(said, intents) && !says(said, noIntents):
+		if says(said, showings) {
+			return shows
+		}
+		return acts
+	case says(said, doings) && !says(text, examples):
+		return acts
+	}
+	if says(text, examples) || says(text, subjects) {
+		return shows
+	}
+	return tells
+}
+
+// goesOn reports whether a tag makes a call even when prose stands behind it. Prose that leads up to one, or is about tags, may
+// go on explaining.
+func (p *prose) goesOn() bool {
+	if p.stance() != tells {
+		return true // what shows an example is looked at before
+	}
+	line := bytes.TrimSpace(p.last)
+	text := strings.ToLower(string(line))
+	return (text == "" || strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!")) && !says(text, mechanics)
+}
+
+// lastSentence is what stands behind the last full stop. The dots of file names and abbreviations have no blank behind them, or end
+// the line.
+func lastSentence(s string) string {
+	begin := 0
+	for _, stop := range [...]string{". ", "! ", "? ", ".** ", ") "} {
+		if i := strings.LastIndex(s, stop); i >= 0 {
+			begin = max(begin, i+len(stop))
+		}
+	}
+	return s[begin:]
+}
+
+// says reports whether one of the words stands in a text, in lower case. One that begins with a letter begins a word: the "json" of
+// package.json is part of a name.
+func says(text string, words []string) bool {
+	for _, w := range words {
+		for from := 0; ; {
+			i := strings.Index(text[from:], w)
+			if i < 0 {
+				break
+			}
+			at := from + i
+			if at == 0 || !within(text[at-1]) || !within(w[0]) || w[0] >= 0x80 {
+				return true
+			}
+			from = at + 1
+		}
+	}
+	return false
+}
+
+func within(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c >= 0x80 || c == '_' || c == '-' || c == '.' || c == '/'
+}
+
+// The words, in lower case. Each list is what was seen before calls and before examples, not a grammar.
+var (
+	// intents begin what the speaker is about to do.
+	intents = []string{"let me", "let's", "let us", "i'll", "i will", "i need", "i'm going to", "i am going to", "i should", "i must", "i want to", "i have to",
+		"i'd like to", "i would like to", "we'll", "we will", "we need", "we should", "ich werde", "ich lese", "ich muss", "ich schaue", "ich prüfe", "lass mich", "lassen sie mich",
+		"je vais", "laissez-moi", "laisse-moi", "voy a", "déjame", "vamos a", "vou ", "я прочита", "я посмотр", "я провер", "мне нужно", "давайте", "让我", "我将", "我来", "我需要", "我先"}
+	noIntents = []string{"let me know", "let's say", "let us say", "let's assume", "let's suppose", "let's imagine"}
+
+	// doings say what the speaker is at.
+	doings = []string{"reading", "checking", "opening", "looking at", "looking for", "searching", "inspecting", "examining", "running", "fetching", "listing"}
+
+	// showings make an intent one to show something.
+	showings = []string{"show", "demonstrat", "illustrat", "explain", "describ", "give you", "provid", "suggest", "propos", "draft", "write down", "write out", "spell out",
+		"an example", "for example", "example of", "examples", "example:", "e.g.", "for instance", "like this", "like so", "looks like", "look like", "would look", "would be",
+		"would write", "you can", "you could", "you would", "you might", "you asked", "you wanted", "you requested", "one would", "one could", "hypothetical", "suppose", "imagine",
+		"pretend", "as json", "in json", "beispiel", "exemple", "ejemplo", "esempio", "exemplo", "пример", "例"}
+
+	// examples announce one.
+	examples = []string{"example", "e.g.", "for instance", "looks like", "look like", "would be", "would look", "like this", "like so", "you can", "you could", "you would", "you might",
+		"you should", "you must", "you need to", "you have to", "one would", "one could", "would write", "would call", "would use", "let's say", "suppose", "imagine", "hypothetical", "instead of", "illustrat", "shape",
+		"was:", "returned:", "returns:", "result:", "response:", "output:", "beispiel", "exemple", "ejemplo", "esempio", "exemplo", "пример", "例"}
+
+	// subjects are what such lines are about.
+	subjects = []string{"json", "format", "syntax", "schema", "sample", "template", "snippet"}
+
+	// mechanics are what is said of calls by those who do not make one.
+	mechanics = []string{"xml", "tag", "tags", "tool calls", "tool_call", "function calls", "calls", "wrap", "parse", "markup", "hermes", "protocol", "transcript", "emit"}
+)
