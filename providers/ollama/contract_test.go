@@ -227,6 +227,30 @@ func TestContractToolLoop(t *testing.T) {
 	}
 }
 
+// The server reads a tool's schema into structs and refuses the whole request for what does not fit them.
+func TestContractOddSchemas(t *testing.T) {
+	o := testkit.RealOllama(t)
+	body := `{"model":"coder","stream":false,"tools":[{"type":"function","function":{"name":"Bash","parameters":{"type":"object","properties":{"a":{"properties":[]}}}}}],"messages":[{"role":"user","content":"hi"}]}`
+	if status, _ := raw(t, o, body); status != http.StatusBadRequest {
+		t.Errorf("the server takes a list for properties: %d", status)
+	}
+	c, _ := client(t, config.Provider{BaseURL: o.URL})
+	for _, schema := range []string{
+		`{"type":"object"}`,
+		`{"type":"object","properties":{"a":true,"b":false,"c":null,"d":"string"}}`,
+		`{"type":"object","properties":{"a":{"type":"object","properties":[]},"b":{"type":["string","null"],"enum":["x",1,null]}}}`,
+		`{"type":"object","properties":{"a":{"type":null,"description":["x"],"enum":"x","required":true}},"required":true}`,
+		`{"type":"object","properties":{"a":{"anyOf":[true,{"type":"string"},null]},"b":{"anyOf":{"type":"string"}},"c":{"type":"array","items":true}}}`,
+		`{"type":["object","null"],"properties":[],"required":null,"$defs":{"x":true},"items":{}}`,
+		`{"type":"object","properties":{"a":{"type":"object","properties":{"b":{"type":"array","items":{"type":"object","properties":{"c":true}}}}}}}`,
+	} {
+		_, _, err := send(t.Context(), c, call(t, "coder", `{"max_tokens":9,"tools":[{"name":"Bash","input_schema":`+schema+`}],"messages":[{"role":"user","content":"hi"}]}`))
+		if err != nil {
+			t.Errorf("%s: %v", schema, err)
+		}
+	}
+}
+
 func TestContractImages(t *testing.T) {
 	o := testkit.RealOllama(t)
 	c, _ := client(t, config.Provider{BaseURL: o.URL})
