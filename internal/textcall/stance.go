@@ -38,10 +38,20 @@ func (p *prose) stance() stance {
 	case says(said, doings) && !says(text, examples):
 		return acts
 	}
-	if says(text, examples) || says(text, subjects) {
+	if says(text, examples) || says(text, subjects) && (!closed(text) || says(text, pointers)) {
 		return shows
 	}
 	return tells
+}
+
+// closed reports whether a line leads up to nothing: a whole sentence, or a step of a plan.
+func closed(text string) bool {
+	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!") {
+		return true
+	}
+	item := strings.TrimLeft(text, "0123456789")
+	return !strings.HasSuffix(text, ":") &&
+		(len(item) < len(text) && (strings.HasPrefix(item, ". ") || strings.HasPrefix(item, ") ")) || strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "* ") || strings.HasPrefix(text, "• "))
 }
 
 // goesOn reports whether a tag makes a call even when prose stands behind it. Prose that leads up to one, or is about tags, may
@@ -52,7 +62,7 @@ func (p *prose) goesOn() bool {
 	}
 	line := bytes.TrimSpace(p.last)
 	text := strings.ToLower(string(line))
-	return (text == "" || strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!")) && !says(text, mechanics)
+	return (text == "" || closed(text)) && !says(text, mechanics)
 }
 
 // lastSentence is what stands behind the last full stop. The dots of file names and abbreviations have no blank behind them, or end
@@ -114,6 +124,9 @@ var (
 
 	// subjects are what such lines are about.
 	subjects = []string{"json", "format", "syntax", "schema", "sample", "template", "snippet"}
+
+	// pointers make a whole sentence about them an announcement all the same.
+	pointers = []string{"here", "this is", "these are", "following", "follows", "below", "above", "is the"}
 
 	// mechanics are what is said of calls by those who do not make one.
 	mechanics = []string{"xml", "tag", "tags", "tool calls", "tool_call", "function calls", "calls", "wrap", "parse", "markup", "hermes", "protocol", "transcript", "emit"}
