@@ -554,9 +554,9 @@ const (
 )
 
 var roles = map[string]role{
-	"name": nameRole, "tool": nameRole, "tool_name": nameRole, "function_name": nameRole,
-	"arguments": inputRole, "parameters": inputRole, "input": inputRole, "args": inputRole, "tool_input": inputRole,
-	"function": functionRole, "type": typeRole, "id": idRole, "call_id": idRole, "tool_call_id": idRole, "tool_calls": listRole,
+	"name": nameRole, "action": nameRole, "tool": nameRole, "tool_name": nameRole, "function_name": nameRole,
+	"arguments": inputRole, "parameters": inputRole, "input": inputRole, "args": inputRole, "tool_input": inputRole, "action_input": inputRole,
+	"function": functionRole, "function_call": functionRole, "tool_call": functionRole, "type": typeRole, "id": idRole, "call_id": idRole, "tool_call_id": idRole, "tool_calls": listRole,
 }
 
 // object reads a call at the decoder's place: a name, arguments, and nothing that a call does not have.

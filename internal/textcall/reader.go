@@ -225,6 +225,15 @@ func behind(b []byte, at int, end bool) (n int, wait bool) {
 	for {
 		at += space(b[at:])
 		next := at
+		if at < len(b) && b[at] == ';' { // Llama puts it between two calls
+			after := at + 1 + space(b[at+1:])
+			if after == len(b) && !end {
+				return at, true
+			}
+			if after < len(b) && b[after] == '{' {
+				return after, false
+			}
+		}
 		for _, s := range strays {
 			switch rest := b[at:]; {
 			case bytes.HasPrefix(rest, []byte(s)):
