@@ -36,7 +36,7 @@ func (j *Job) Without(err error, o *Options) bool {
 		return false
 	}
 	switch text := strings.ToLower(f.Message); {
-	case len(j.forced) > 0 && !o.NoForce && strings.Contains(text, "json schema in format"):
+	case (len(j.forced) > 0 || j.beside) && !o.NoForce && strings.Contains(text, "json schema in format"):
 		o.NoForce = true
 	case o.Thinking != No && strings.Contains(text, "does not support thinking"):
 		o.Thinking = No
