@@ -291,6 +291,8 @@ func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
 		fails    bool
 	}{
 		"it thinks no more":                       {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 400, dropped: "thinking", chats: 2},
+		"it thinks no more, whatever the status":  {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 500, dropped: "thinking", chats: 2},
+		"it reads that in a 200, too":             {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 200, dropped: "thinking", chats: 2},
 		"it forces no more":                       {refusals: []string{`{"error":"invalid JSON schema in format"}`}, status: 500, dropped: "tool_choice", chats: 2},
 		"it leaves both out":                      {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"invalid JSON schema in format"}`}, status: 400, dropped: "thinking tool_choice", chats: 3},
 		"it asks only once more":                  {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"\"m\" does not support thinking"}`}, status: 400, chats: 2, fails: true},
