@@ -193,7 +193,7 @@ func TestContractFormatBesideTools(t *testing.T) {
 	const tool = `"tools":[{"name":"get_weather","input_schema":{"type":"object","properties":{"city":{"type":"string","enum":["Oslo","Rome"]}},"required":["city"]}}],`
 	for _, stream := range []string{"true", "false"} {
 		for _, model := range []string{"echo", "agent", "coder"} {
-			m, _, err := send(t.Context(), c, call(t, model, `{"max_tokens":200,"stream":`+stream+`,`+format+tool+`"messages":[{"role":"user","content":"How is it in Rome?"}]}`))
+			m, _, err := send(t.Context(), c, call(t, model, `{"max_tokens":500,"temperature":0,"stream":`+stream+`,`+format+tool+`"messages":[{"role":"user","content":"How is it in Rome?"}]}`))
 			if err != nil {
 				t.Fatal(err)
 			}
