@@ -364,7 +364,9 @@ func (p *prose) may(c byte, tagged bool) bool {
 }
 
 // bare reports whether JSON without a tag may be a call here.
-func (p *prose) bare() bool { return p.head && p.blocks == 0 && p.length <= preface }
+func (p *prose) bare() bool {
+	return p.head && p.blocks == 0 && p.length <= preface && p.leads()
+}
 
 func (p *prose) byte(c byte) {
 	p.length++

@@ -44,6 +44,19 @@ func (p *prose) stance() stance {
 	return tells
 }
 
+// leads reports whether JSON without a tag may be a call behind the line: one that ends in a colon, or nowhere, has to speak of tools,
+// or of what is being done.
+func (p *prose) leads() bool {
+	switch p.stance() {
+	case acts:
+		return true
+	case shows:
+		return false
+	}
+	text := strings.ToLower(string(bytes.TrimSpace(p.last)))
+	return closed(text) || says(text, cues) || says(text, doings)
+}
+
 // closed reports whether a line leads up to nothing: a whole sentence, or a step of a plan.
 func closed(text string) bool {
 	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!") {
@@ -122,11 +135,16 @@ var (
 		"you should", "you must", "you need to", "you have to", "one would", "one could", "would write", "would call", "would use", "let's say", "suppose", "imagine", "hypothetical", "instead of", "illustrat", "shape",
 		"was:", "returned:", "returns:", "result:", "response:", "output:", "beispiel", "exemple", "ejemplo", "esempio", "exemplo", "пример", "例"}
 
-	// subjects are what such lines are about.
-	subjects = []string{"json", "format", "syntax", "schema", "sample", "template", "snippet"}
+	// subjects are what such lines are about, and what they report of it.
+	subjects = []string{"json", "format", "syntax", "schema", "sample", "template", "snippet", "body", "payload", "transcript", "log line", "the log ", "the log:", "logged", "file content",
+		"contains", "contain:", "contained", "answered", "replied", "responded", "printed", "wrote", "written", "added", "created", "saved", "sent ", "sent:", "received", "stored", "recorded", "produced", "generated", "expected"}
+
+	// cues are what a line says that leads up to a call without a tag.
+	cues = []string{"tool", "call", "function", "action", "step", "invok", "execut", "use the", "use `", "using the", "using `",
+		"read ", "run ", "list ", "search ", "check ", "open ", "fetch ", "get ", "edit ", "write "}
 
 	// pointers make a whole sentence about them an announcement all the same.
-	pointers = []string{"here", "this is", "these are", "following", "follows", "below", "above", "is the"}
+	pointers = []string{"here", "this is", "these are", "following", "follows", "below", "above", "is the", "is json", "are json"}
 
 	// mechanics are what is said of calls by those who do not make one.
 	mechanics = []string{"xml", "tag", "tags", "tool calls", "tool_call", "function calls", "calls", "wrap", "parse", "markup", "hermes", "protocol", "transcript", "emit"}

@@ -19,7 +19,7 @@ func TestStance(t *testing.T) {
 		"让我看看 JSON 文件。":                                                     acts,
 		"Reading package.json:":                                             acts,
 		"See src/example.go:":                                               tells,
-		"The log line was":                                                  tells,
+		"The log line was":                                                  shows,
 		"Sure, I can help with that.":                                       tells,
 		"The user wants me to update the JSON schema.":                      tells,
 		"2. Update the schema":                                              tells,
@@ -27,6 +27,10 @@ func TestStance(t *testing.T) {
 		"- The JSON format:":                                                shows,
 		"Here is the JSON.":                                                 shows,
 		"This is the format of a call.":                                     shows,
+		"The model answered:":                                               shows,
+		"I wrote this file:":                                                shows,
+		"The user sent a file.":                                             tells,
+		"The login page:":                                                   tells,
 		"For example:":                                                      shows,
 		"Here is the JSON you asked for:":                                   shows,
 		"I'll show you an example:":                                         shows,
@@ -59,8 +63,7 @@ func TestStance(t *testing.T) {
 		"Reading the file.":           true,
 		"I will wrap it in XML tags:": true,
 		"- Read the file":             true,
-		"The transcript contains:":    false,
-		"The log line was":            false,
+		"It came from there:":         false,
 		"In the Hermes protocol the model wraps its calls in XML.": false,
 	} {
 		var p prose
@@ -69,6 +72,27 @@ func TestStance(t *testing.T) {
 		}
 		if got := p.goesOn(); got != want {
 			t.Errorf("%q: a tag with prose behind it: got %t, want %t", line, got, want)
+		}
+	}
+	for line, want := range map[string]bool{
+		"":                                  true,
+		"Sure, I can help with that.":       true,
+		"I'll look at the file:":            true,
+		"Tool: Read":                        true,
+		"Calling Read:":                     true,
+		"Reading /a.go now":                 true,
+		"Here's my next step:":              true,
+		"Read the file:":                    true,
+		"The request looks right:":          false,
+		"Your config file should have this": false,
+		"The stored message is:":            false,
+	} {
+		var p prose
+		for _, c := range []byte(line + "\n") {
+			p.byte(c)
+		}
+		if got := p.leads(); got != want {
+			t.Errorf("%q: JSON behind it: got %t, want %t", line, got, want)
 		}
 	}
 }
