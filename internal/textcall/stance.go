@@ -59,8 +59,10 @@ func (p *prose) leads() bool {
 
 // closed reports whether a line leads up to nothing: a whole sentence, or a step of a plan.
 func closed(text string) bool {
-	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!") {
-		return true
+	for _, end := range [...]string{".", "!", "?", "…", "。", "！"} {
+		if strings.HasSuffix(text, end) {
+			return true
+		}
 	}
 	item := strings.TrimLeft(text, "0123456789")
 	return !strings.HasSuffix(text, ":") &&

@@ -83,6 +83,7 @@ func TestStance(t *testing.T) {
 		"Reading /a.go now":                 true,
 		"Here's my next step:":              true,
 		"Read the file:":                    true,
+		"文件在这里。":                            true,
 		"The request looks right:":          false,
 		"Your config file should have this": false,
 		"The stored message is:":            false,
