@@ -396,6 +396,7 @@ var overflowWords = [...]string{
 	"exceeds the context length",
 	"exceeds the context window",
 	"exceed context limit",
+	"exceed context window of",
 	"context window exceeds",
 	"context window exceeded",
 	"exceeds the maximum number of tokens allowed",
@@ -442,6 +443,7 @@ var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`prompt is too long: (?P<n>\d+), model maximum context length: (?P<m>\d+)`),
 	regexp.MustCompile(`\(length (?P<n>\d+)\) is longer than the maximum model length of (?P<m>\d+)`),
 	regexp.MustCompile(`must be <= (?P<m>\d+)\. given: (?P<in>\d+) .inputs. tokens and (?P<out>\d+)`),
+	regexp.MustCompile(`requested tokens \((?P<n>\d+)\) exceed context window of (?P<m>\d+)`),
 	regexp.MustCompile(`first (?P<n>\d+) tokens.*?context length of only (?P<m>\d+) tokens`),
 }
 

@@ -91,6 +91,7 @@ func TestOverflow(t *testing.T) {
 		{"The prompt is too long: 140000, model maximum context length: 131072", 140000, 131072, true},
 		{"The decoder prompt (length 5000) is longer than the maximum model length of 4096.", 5000, 4096, true},
 		{"Your input exceeds the context window of this model.", 0, 0, true},
+		{"Requested tokens (5000) exceed context window of 4096", 5000, 4096, true},
 		{"input length exceeds the context length", 0, 0, true},
 		{"This model's maximum context length is 4097 tokens, however you requested 4196 tokens (96 in your prompt; 4100 for the completion).", 4196, 4097, true},
 		{"This model's maximum context length is 128,000 tokens. However, your messages resulted in 1,130,211 tokens.", 1130211, 128000, true},
