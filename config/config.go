@@ -44,7 +44,8 @@ type Config struct {
 	MaxInflight int `yaml:"max_inflight" validate:"min=1"`
 	// Queue is how many more may wait for a place. Default 256; past it requests are refused with 529.
 	Queue int `yaml:"queue" validate:"min=0"`
-	// Strict refuses what a target cannot honour instead of dropping and reporting it. Default false.
+	// Strict refuses what a target cannot honour instead of dropping and reporting it, and temperature, top_p and top_k under
+	// anthropic-version 2026-10-21. Default false.
 	Strict bool `yaml:"strict,omitempty"`
 	// ClaudeModel is the model of the target claude when the body names no Anthropic model.
 	ClaudeModel string `yaml:"claude_model,omitempty"`

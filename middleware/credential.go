@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -21,7 +22,7 @@ func Credential() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		h := c.Request.Header
 		var own Own
-		if bearer, ok := strings.CutPrefix(h.Get("Authorization"), "Bearer "); ok && bearer != "" {
+		if bearer := bearer(h); bearer != "" {
 			own = Own{config.NewSecret(bearer), true}
 		}
 		if key := h.Get("X-Api-Key"); key != "" {
@@ -33,6 +34,16 @@ func Credential() gin.HandlerFunc {
 		c.Set(credentialKey, own)
 		c.Next()
 	}
+}
+
+// bearer is the token of an Authorization header; the scheme's case is free.
+func bearer(h http.Header) string {
+	const scheme = "Bearer "
+	v := h.Get("Authorization")
+	if len(v) < len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
+		return ""
+	}
+	return strings.TrimSpace(v[len(scheme):])
 }
 
 // Caller is the caller's own credential. Credential must have run.

@@ -22,6 +22,12 @@ func Gate(current func() *config.Config, problem Problem, rejected func(reason s
 			c.Abort()
 		}
 		r := c.Request
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		default:
+			// Who asks for a tunnel or speaks another protocol does not go on with a second request.
+			c.Writer.Header().Set("Connection", "close")
+		}
 		if !KnownHost(r.Host, current().AllowedHosts) {
 			deny("host", fault.New(fault.Permission, "the Host %q is not served here; use localhost or 127.0.0.1, or add the name to allowed_hosts", clip(r.Host)))
 			return
@@ -155,6 +161,5 @@ func Scrape(current func() *config.Config, problem Problem, rejected func(reason
 }
 
 func carries(r *http.Request, key config.Secret) bool {
-	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return key.Equal(r.Header.Get("X-Api-Key")) || key.Equal(bearer)
+	return key.Equal(r.Header.Get("X-Api-Key")) || key.Equal(bearer(r.Header))
 }

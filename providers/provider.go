@@ -7,6 +7,7 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 
@@ -28,9 +29,27 @@ type Provider interface {
 	Ping(ctx context.Context) error
 }
 
-// TokenCounter is an upstream with a counter of its own.
+// TokenCounter is an upstream with a counter of its own. The error is ErrNoCounter when it turns out to have none.
 type TokenCounter interface {
-	CountTokens(ctx context.Context, call Call) (int64, error)
+	CountTokens(ctx context.Context, call Call) (Count, error)
+}
+
+// Count is what an upstream's counter said.
+type Count struct {
+	Tokens int64
+	// Body and Header are the answer of an upstream that speaks Messages, which goes back as it is; nil otherwise.
+	Body   []byte
+	Header http.Header
+	Notes  wire.Notes
+}
+
+// ErrNoCounter says that an upstream does not serve token counts.
+var ErrNoCounter = errors.New("the upstream does not count tokens")
+
+// Speaker is an upstream that takes the requests for some models, or all, in the verbatim lane: what is inside them is its own to
+// judge.
+type Speaker interface {
+	SpeaksMessages(model string) bool
 }
 
 // Passer is an upstream that speaks the caller's own API, so that paths we do not serve can be handed on. Path begins with /v1/. The

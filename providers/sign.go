@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"signalbox/config"
+	"signalbox/internal/messages"
 	"signalbox/internal/wire"
 )
 
@@ -38,6 +39,7 @@ func Anthropic(call Call, cfg config.Provider) func(http.Header) {
 			low := strings.ToLower(k)
 			switch {
 			case hopByHop(call.Header, k):
+			case credential(low):
 			case strings.HasPrefix(low, "anthropic-"), strings.HasPrefix(low, "x-claude-code-"), low == "x-app", low == "user-agent":
 				h[k] = v
 			}
@@ -56,6 +58,16 @@ func Anthropic(call Call, cfg config.Provider) func(http.Header) {
 		}
 		Extra(h, cfg)
 	}
+}
+
+// credential reports whether a header of an open list sounds like a key: a caller's never passes by its name alone.
+func credential(low string) bool {
+	for _, end := range [...]string{"-key", "-token", "-secret", "-authorization"} {
+		if strings.HasSuffix(low, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // hopByHop reports whether the caller's Connection header names a header: then it was meant for us alone.
@@ -108,7 +120,18 @@ func (r *reason) Error() string {
 	return text
 }
 
-// holdsSecret reports whether a text repeats the key.
+// holdsSecret reports whether a text repeats the key, as it is or spelled with JSON's escapes.
 func holdsSecret(body []byte, key config.Secret) bool {
-	return !key.Empty() && bytes.Contains(body, []byte(key.Reveal()))
+	if key.Empty() {
+		return false
+	}
+	k := []byte(key.Reveal())
+	if bytes.Contains(body, k) {
+		return true
+	}
+	if bytes.IndexByte(body, '\\') < 0 || messages.Valid(body) != nil {
+		return false
+	}
+	// Only the escapes matter here, so the document is decoded as if it were one string; its braces stand for the quotes.
+	return bytes.Contains(messages.Literal(bytes.TrimSpace(body)).AppendValue(nil), k)
 }

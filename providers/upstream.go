@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -45,7 +46,7 @@ type Upstream struct {
 
 	conceded struct {
 		sync.Mutex
-		output map[string]int64 // by model
+		models map[string]wire.Concessions // what lasts, by model
 	}
 }
 
@@ -69,6 +70,9 @@ func NewUpstream(cfg config.Provider, defaultBase string, deps Deps) (*Upstream,
 	base, err := url.Parse(strings.TrimRight(raw, "/"))
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fault.New(fault.Invalid, "providers.%s.base_url: must be an http or https address", cfg.Name)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
 	}
 	t := cfg.Timeouts
 	head := 60 * time.Second
@@ -111,6 +115,9 @@ func (u *Upstream) CloseIdle() { u.client.CloseIdleConnections() }
 // Exchange sends a translated job and returns at the commit. sign sets the headers; it is where a provider reveals its key.
 func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Header), job wire.Job, call Call) (*Reply, error) {
 	if call.Strict {
+		if err := outdated(call); err != nil {
+			return nil, err
+		}
 		if err := job.Notes().Refuse(); err != nil {
 			return nil, err
 		}
@@ -145,6 +152,21 @@ func (u *Upstream) Exchange(ctx context.Context, path string, sign func(http.Hea
 	}
 	reply.Notes = job.Notes() // the first that was said may have left one
 	return reply, nil
+}
+
+// outdated raises, for a strict caller, what his version of the API refuses. Upstreams that speak Messages do so themselves; other
+// models may be sampled as their callers like, whatever the version.
+func outdated(call Call) error {
+	const version = "2026-10-21"
+	if call.Header.Get("Anthropic-Version") != version {
+		return nil
+	}
+	for _, name := range [...]string{"temperature", "top_p", "top_k"} {
+		if call.Request.Member(name) != nil {
+			return fault.New(fault.Invalid, "%s: is not part of anthropic-version %s, and strict mode refuses it", name, version)
+		}
+	}
+	return nil
 }
 
 // Frames writes each event as a frame. The bytes live in one buffer that the next frame reuses.
@@ -315,6 +337,7 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 		return nil, nil, f
 	}
 	a.body = resp.Body
+	u.date(resp)
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		defer a.close()
@@ -325,7 +348,7 @@ func (u *Upstream) open(ctx context.Context, path string, sign func(http.Header)
 		return nil, nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "protocol", Void: true,
 			Message: "the upstream answered with a status that makes no sense here"}
 	}
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+	if resp.StatusCode == http.StatusOK && encoded(resp) {
 		defer a.close()
 		return nil, nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "encoding", Message: "the upstream compressed its answer though it was not asked to"}
 	}
@@ -412,14 +435,48 @@ func (u *Upstream) name(err error) error {
 // refused reads an error answer, bounded in size and time, and lets the dialect say what it means.
 func (a *attempt) refused(resp *http.Response, decode func(int, http.Header, []byte) *fault.Error) error {
 	a.arm(errorPause, &fault.Error{Kind: fault.Upstream})
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	body := refusal(resp)
 	a.close()
-	if holdsSecret(body, a.u.Config.APIKey) {
-		body = []byte(scrub(string(body), a.u.Config.APIKey)) // before the text is cut short, so that no half of a key survives
+	return a.u.refused(resp, body, decode)
+}
+
+func (u *Upstream) refused(resp *http.Response, body []byte, decode func(int, http.Header, []byte) *fault.Error) *fault.Error {
+	if holdsSecret(body, u.Config.APIKey) {
+		body = []byte(scrub(string(body), u.Config.APIKey)) // before the text is cut short, so that no half of a key survives
 	}
 	f := decode(resp.StatusCode, resp.Header, body)
-	_ = a.u.name(f)
+	_ = u.name(f)
 	return f
+}
+
+// refusal is the body of an error answer, to one byte more than is ever passed on. One that was compressed unasked is unpacked or
+// left out: its status counts all the same.
+func refusal(resp *http.Response) []byte {
+	from := io.Reader(resp.Body)
+	if encoded(resp) {
+		if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+			return nil
+		}
+		plain, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return nil
+		}
+		from = plain
+	}
+	body, _ := io.ReadAll(io.LimitReader(from, maxErrorBody+1))
+	return body
+}
+
+// date gives an answer without a date ours, so that a date in its retry-after has something to be held against.
+func (u *Upstream) date(resp *http.Response) {
+	if resp.Header.Get("Date") == "" {
+		resp.Header.Set("Date", u.Deps.Now().UTC().Format(http.TimeFormat))
+	}
+}
+
+func encoded(resp *http.Response) bool {
+	enc := resp.Header.Get("Content-Encoding")
+	return enc != "" && !strings.EqualFold(enc, "identity")
 }
 
 // readAll reads a whole answer.
@@ -508,7 +565,7 @@ func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
 			}
 			switch {
 			case f.Lull():
-			case f.Event == "ping":
+			case !says(f.Event):
 				if time.Since(lastContent) < pingGrace {
 					a.touch()
 				}
@@ -524,6 +581,15 @@ func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
 	return nil
 }
 
+// says reports whether an event moves the answer on. A ping, and whatever nobody knows yet, only proves that the upstream lives.
+func says(event string) bool {
+	switch event {
+	case "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop":
+		return true
+	}
+	return false
+}
+
 // give hands a frame to the caller and takes the time that costs out of the running limit: an event that waits in the socket
 // while the caller reads slowly was not late.
 func (a *attempt) give(yield func(sse.Frame, error) bool, f sse.Frame) bool {
@@ -535,13 +601,17 @@ func (a *attempt) give(yield func(sse.Frame, error) bool, f sse.Frame) bool {
 	return more
 }
 
-// shown picks the few upstream headers that callers may see.
+// shown picks the few upstream headers that callers may see. A senseless retry-after is not among them.
 func shown(h http.Header) http.Header {
 	out := http.Header{}
 	for k, v := range h {
 		low := strings.ToLower(k)
 		switch {
-		case low == "retry-after", low == "request-id", strings.HasPrefix(low, "anthropic-ratelimit-"), strings.HasPrefix(low, "anthropic-priority-"),
+		case low == "retry-after":
+			if strings.TrimSpace(v[0]) == "0" || wire.Wait(h) > 0 {
+				out.Set(k, v[0])
+			}
+		case low == "request-id", strings.HasPrefix(low, "anthropic-ratelimit-"), strings.HasPrefix(low, "anthropic-priority-"),
 			strings.HasPrefix(low, "anthropic-fast-"), strings.HasPrefix(low, "x-ratelimit-"), low == "anthropic-organization-id", low == "anthropic-workspace-id":
 			out[k] = v
 		case low == "x-request-id", low == "x-generation-id":

@@ -48,15 +48,9 @@ func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Hea
 			return nil, err
 		}
 		a.close()
-		if messages.Valid(whole) != nil {
-			return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's answer is not JSON"}
-		}
-		switch messages.View(whole).Get("type").Str {
-		case "message":
-		case "error":
-			return nil, errorIn200(u.envelope(0, resp.Header, whole, call))
-		default:
-			return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's answer is not a message"}
+		whole, f := u.message(whole, resp.Header, call)
+		if f != nil {
+			return nil, f
 		}
 		tap.Whole(whole)
 		reply.Body = whole
@@ -67,6 +61,26 @@ func (u *Upstream) Verbatim(ctx context.Context, path string, sign func(http.Hea
 		return nil, err
 	}
 	return reply, nil
+}
+
+// message takes a whole answer for a message, or says what it is instead.
+func (u *Upstream) message(whole []byte, h http.Header, call Call) ([]byte, *fault.Error) {
+	bad := func(what string) ([]byte, *fault.Error) {
+		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's answer is " + what}
+	}
+	whole, err := messages.Mended(whole)
+	if err != nil {
+		return bad("not JSON")
+	}
+	v := messages.View(whole)
+	kind := v.Get("type").Str
+	switch {
+	case kind == "message" && v.Get("content").IsArray():
+		return whole, nil
+	case kind == "error", kind == "" && wire.IsError(v.Get("error")):
+		return nil, errorIn200(u.envelope(0, h, whole, call))
+	}
+	return bad("not a message")
 }
 
 // VerbatimBody is the body for an upstream that speaks Messages, and what was lost on the way.
@@ -93,28 +107,37 @@ var statusOf = map[string]int{"invalid_request_error": 400, "authentication_erro
 // after the secret scan; a 401 against our own key is not the caller's fault, and anything else is mapped like everybody's.
 func (u *Upstream) envelope(status int, h http.Header, body []byte, call Call) *fault.Error {
 	f := u.readEnvelope(status, h, body)
-	if status == http.StatusUnauthorized || f.Kind == fault.Authentication || f.Kind == fault.UpstreamKey {
-		if call.Credential.Empty() || !u.Config.APIKey.Empty() {
-			f.Kind, f.Void, f.Body = fault.UpstreamKey, true, nil
-			f.Message = "the provider " + u.Name + " refused the gateway's key; set a valid providers." + u.Name + ".api_key"
-			return f
+	if f.Kind != fault.Authentication && f.Kind != fault.UpstreamKey {
+		return f
+	}
+	if call.Credential.Empty() || !u.Config.APIKey.Empty() {
+		// Our own words, so also our own request id: nothing of the upstream's answer is passed.
+		return &fault.Error{Kind: fault.UpstreamKey, Provider: u.Name, Outcome: f.Outcome, Void: true,
+			Message: "the provider " + u.Name + " refused the gateway's key; set a valid providers." + u.Name + ".api_key"}
+	}
+	f.Kind = fault.Authentication
+	if f.Body == nil {
+		if f.Message = wire.ErrorText(body); f.Message == "" {
+			f.Message = "the upstream refused the credential that came with the request"
 		}
-		f.Kind = fault.Authentication
 	}
 	return f
 }
 
 func (u *Upstream) readEnvelope(status int, h http.Header, body []byte) *fault.Error {
-	own := len(body) < maxErrorBody && messages.Valid(body) == nil
-	kind := ""
+	own := len(body) <= maxErrorBody && messages.Valid(body) == nil
+	kind, id := "", ""
 	if own {
 		v := messages.View(body)
-		kind = v.Get("error.type").Str
-		own = v.Get("type").Str == "error" && kind != "" && v.Get("error.message").Exists()
+		kind, id = v.Get("error.type").Str, v.Get("request_id").Str
+		own = v.Get("type").Str == "error" && kind != "" && v.Get("error.message").Str != ""
 	}
-	if status == 0 {
-		status = statusOf[kind]
-		if status == 0 {
+	switch {
+	case status != 0:
+	case !own:
+		status = http.StatusOK // an error of no known type: whatever else it says is judged
+	default:
+		if status = statusOf[kind]; status == 0 {
 			status = http.StatusInternalServerError
 		}
 	}
@@ -123,6 +146,12 @@ func (u *Upstream) readEnvelope(status int, h http.Header, body []byte) *fault.E
 		return f
 	}
 	f.Status, f.Header, f.Body = status, shown(h), bytes.Clone(body)
+	if f.Header.Get("Request-Id") == "" && word(id) {
+		f.Header.Set("Request-Id", id) // the two are one name
+	}
+	if v := h.Get("X-Should-Retry"); v == "true" || v == "false" {
+		f.Header.Set("X-Should-Retry", v)
+	}
 	return f
 }
 
@@ -134,22 +163,40 @@ type verbatimStream struct {
 	header http.Header
 }
 
+// maxHeld is how many events that nobody knows are kept until the answer begins.
+const maxHeld = 64
+
 func (v *verbatimStream) frames() iter.Seq2[sse.Frame, error] {
 	return func(yield func(sse.Frame, error) bool) {
-		rd := sse.NewReader(v.a, 0)
-		var held []byte // message_start, until there is something to commit to
+		fail := func(outcome, message string) {
+			yield(sse.Frame{}, &fault.Error{Kind: fault.Upstream, Outcome: outcome, Message: message})
+		}
+		rd, document, err := wire.Open(v.a)
+		switch {
+		case err != nil:
+			yield(sse.Frame{}, err)
+			return
+		case document != nil:
+			v.document(document, yield)
+			return
+		}
+		// The start, and what nobody knows, wait until there is something to commit to: until then an error has a status.
+		var start []byte
+		var held []sse.Frame
 		started := false
 		for {
 			f, err := rd.Next()
-			if err != nil {
-				if err == io.EOF {
-					err = &fault.Error{Kind: fault.Upstream, Outcome: "truncated", Message: "the upstream's answer broke off before its end"}
-					if held == nil && !started {
-						err = &fault.Error{Kind: fault.Upstream, Outcome: "empty_stream", Message: "the upstream ended its answer before it said anything"}
-					}
-				} else if err == sse.ErrTooLong {
-					err = &fault.Error{Kind: fault.Upstream, Outcome: "protocol", Message: "one event of the upstream is larger than 8 MiB"}
-				}
+			switch {
+			case err == io.EOF && start == nil && !started:
+				fail("empty_stream", "the upstream ended its answer before it said anything")
+				return
+			case err == io.EOF:
+				fail("truncated", "the upstream's answer broke off before its end")
+				return
+			case err == sse.ErrTooLong:
+				fail("protocol", "one event of the upstream is larger than 8 MiB")
+				return
+			case err != nil:
 				yield(sse.Frame{}, err)
 				return
 			}
@@ -159,47 +206,55 @@ func (v *verbatimStream) frames() iter.Seq2[sse.Frame, error] {
 				}
 				continue
 			}
-			if string(f.Data) == "[DONE]" {
-				continue
-			}
-			if messages.Valid(f.Data) != nil {
-				yield(sse.Frame{}, &fault.Error{Kind: fault.Upstream, Outcome: "protocol", Message: "the upstream sent an event that is not JSON"})
+			kind, data, err := v.read(f)
+			if err != nil {
+				yield(sse.Frame{}, err)
 				return
 			}
-			kind := messages.View(f.Data).Get("type").Str
-			if !word(kind) {
-				continue
-			}
-			f = sse.Frame{Event: eventName(kind), Data: oneLine(f.Data)}
+			f = sse.Frame{Event: eventName(kind), Data: data}
 			switch kind {
-			case "message_start":
-				if held != nil || started {
-					continue
-				}
-				held = bytes.Clone(f.Data)
+			case "":
 				continue
-			case "ping":
+			case "message_start":
+				if start == nil && !started {
+					start = bytes.Clone(data)
+				}
+				continue
 			case "error":
-				e := v.u.envelope(0, v.header, f.Data, v.call)
-				if held == nil && !started {
+				e := v.u.envelope(0, v.header, data, v.call)
+				if start == nil && !started {
 					e = errorIn200(e)
 				} else {
-					e.Outcome = "midstream_error"
+					e.Outcome, e.Void = "midstream_error", false
 				}
 				yield(sse.Frame{}, e)
 				return
-			default:
-				if held != nil {
-					// The held frame's bytes must survive until the next pull, as every frame's do.
-					if !yield(sse.Frame{Event: "message_start", Data: held}, nil) {
-						return
-					}
-					held, started = nil, true
+			case "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop":
+				if started {
+					break
 				}
-				if !started {
-					yield(sse.Frame{}, &fault.Error{Kind: fault.Upstream, Outcome: "protocol", Message: "the upstream's answer does not begin with message_start"})
+				if start == nil {
+					fail("protocol", "the upstream's answer does not begin with message_start")
 					return
 				}
+				// A frame's bytes must survive until the next pull, which those of the held ones do.
+				for _, h := range append([]sse.Frame{{Event: "message_start", Data: start}}, held...) {
+					if !yield(h, nil) {
+						return
+					}
+				}
+				start, held, started = nil, nil, true
+			case "ping":
+			default:
+				if started {
+					break
+				}
+				if len(held) == maxHeld {
+					fail("protocol", "the upstream sends events that nobody knows, and no answer")
+					return
+				}
+				held = append(held, sse.Frame{Event: f.Event, Data: bytes.Clone(data)})
+				continue
 			}
 			if !yield(f, nil) {
 				return
@@ -208,6 +263,44 @@ func (v *verbatimStream) frames() iter.Seq2[sse.Frame, error] {
 				v.rest(rd, yield)
 				return
 			}
+		}
+	}
+}
+
+// read gives the kind of an event and its JSON on one line. The kind is empty where there is nothing to pass on.
+func (v *verbatimStream) read(f sse.Frame) (kind string, data []byte, err error) {
+	data = bytes.TrimSpace(f.Data)
+	if len(data) == 0 || string(data) == "[DONE]" {
+		return "", nil, nil
+	}
+	data, err = messages.Mended(data)
+	switch {
+	case err != nil && f.Event == "error":
+		return "error", data, nil
+	case err != nil:
+		return "", nil, &fault.Error{Kind: fault.Upstream, Outcome: "protocol", Message: "the upstream sent an event that is not JSON"}
+	}
+	said := messages.View(data)
+	kind = said.Get("type").Str
+	if kind == "" && (f.Event == "error" || wire.IsError(said.Get("error"))) {
+		kind = "error" // some who stand before others forget the type
+	}
+	if !word(kind) {
+		return "", nil, nil
+	}
+	return kind, oneLine(data), nil
+}
+
+// document is an answer that came whole though events were asked for: an error, or a message of which the events are made.
+func (v *verbatimStream) document(doc []byte, yield func(sse.Frame, error) bool) {
+	doc, f := v.u.message(doc, v.header, v.call)
+	if f != nil {
+		yield(sse.Frame{}, f)
+		return
+	}
+	for f := range messages.Unfold(doc) {
+		if !yield(sse.Frame{Event: eventName(f.Type), Data: oneLine(f.Data)}, nil) {
+			return
 		}
 	}
 }
@@ -228,7 +321,7 @@ func (v *verbatimStream) rest(rd *sse.Reader, yield func(sse.Frame, error) bool)
 	}
 }
 
-// word reports whether an event's type may stand in an event line.
+// word reports whether an event's type may stand in an event line, or an id in a header.
 func word(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
@@ -272,36 +365,48 @@ func oneLine(data []byte) []byte {
 	return data
 }
 
-// CountTokens asks an upstream's own counter; the body goes up as a message's does.
-func (u *Upstream) CountTokens(ctx context.Context, path string, sign func(http.Header), call Call, limit time.Duration) (int64, error) {
+// CountTokens asks an upstream's own counter; the body goes up as a message's does, and the answer comes back as it is. An
+// upstream that does not know the path has no counter.
+func (u *Upstream) CountTokens(ctx context.Context, path string, sign func(http.Header), call Call, limit time.Duration) (Count, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, u.timeout("head_timeout", "the upstream did not count in time"))
 	defer cancel()
-	body, _ := VerbatimBody(call.Request, call.Model)
+	body, notes := VerbatimBody(call.Request, call.Model)
 	if call.Query != "" {
 		path += "?" + call.Query
 	}
 	a, resp, err := u.open(ctx, path, sign, body, false)
 	if err != nil {
-		return 0, err
+		return Count{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return 0, a.refused(resp, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+		err := a.refused(resp, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+		switch resp.StatusCode {
+		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+			if fault.From(err).Body == nil { // who counts and knows no such model says so in an envelope
+				return Count{}, ErrNoCounter
+			}
+		}
+		return Count{}, err
 	}
 	data, err := a.readAll(resp)
 	if err != nil {
-		return 0, err
+		return Count{}, err
 	}
 	a.close()
 	if messages.Valid(data) == nil {
-		if n, ok := messages.Count(messages.View(data).Get("input_tokens")); ok {
-			return n, nil
+		v := messages.View(data)
+		if n, ok := messages.Count(v.Get("input_tokens")); ok {
+			return Count{Tokens: n, Body: data, Header: shown(resp.Header), Notes: notes}, nil
+		}
+		if v.Get("type").Str == "error" {
+			return Count{}, errorIn200(u.envelope(0, resp.Header, data, call))
 		}
 	}
-	return 0, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's count is no number"}
+	return Count{}, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "bad_body", Message: "the upstream's count is no number"}
 }
 
-// Pass hands a request of the same API on and returns the upstream's response as it is, redirects excepted. The caller closes
-// its body.
+// Pass hands a request of the same API on and returns the upstream's response as it is. Redirects and errors are none: those are
+// judged as a message's are. The caller closes the response's body.
 func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http.Header), call Call, body []byte) (*http.Response, error) {
 	if call.Query != "" {
 		path += "?" + call.Query
@@ -327,6 +432,18 @@ func (u *Upstream) Pass(ctx context.Context, method, path string, sign func(http
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()
 		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "redirect", Message: "the upstream answered with a redirect, which is never followed"}
+	}
+	u.date(resp)
+	if resp.StatusCode >= 400 {
+		cut := time.AfterFunc(errorPause, func() { _ = resp.Body.Close() })
+		said := refusal(resp)
+		cut.Stop()
+		_ = resp.Body.Close()
+		return nil, u.refused(resp, said, func(status int, h http.Header, body []byte) *fault.Error { return u.envelope(status, h, body, call) })
+	}
+	if encoded(resp) {
+		_ = resp.Body.Close()
+		return nil, &fault.Error{Kind: fault.Upstream, Provider: u.Name, Outcome: "encoding", Message: "the upstream compressed its answer though it was not asked to"}
 	}
 	return resp, nil
 }

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"cmp"
+	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -57,16 +58,23 @@ func (h *handlers) countTokens(c *gin.Context, g *Generation, path *routing.Targ
 		Problem(c, err)
 		return
 	}
-	n, exact, err := g.Dispatch.Count(c.Request.Context(), ask, rec)
+	count, exact, err := g.Dispatch.Count(c.Request.Context(), ask, rec)
 	if err != nil {
 		Problem(c, err)
 		return
+	}
+	for k, v := range count.Header {
+		c.Writer.Header()[k] = v
 	}
 	answerHeaders(c, nil)
 	if !exact {
 		c.Writer.Header().Set("X-Signalbox-Estimated", "true")
 	}
-	writeJSON(c, 200, map[string]int64{"input_tokens": n})
+	if count.Body != nil {
+		writeWhole(c, http.StatusOK, "application/json", count.Body, defaultWrite)
+		return
+	}
+	writeJSON(c, http.StatusOK, map[string]int64{"input_tokens": count.Tokens})
 }
 
 // ask gathers what dispatch needs.
@@ -79,6 +87,11 @@ func (h *handlers) ask(c *gin.Context, g *Generation, path *routing.Target) (dis
 	plan, err := g.Table.Plan(q)
 	if err != nil {
 		return dispatch.Ask{}, err
+	}
+	switch v := c.GetHeader("Anthropic-Version"); v {
+	case "", "2023-06-01", "2026-10-21":
+	default:
+		h.d.Log.WithField("request_id", middleware.Record(c).RequestID).WithField("anthropic_version", clip(v)).Info("a version of the API that is not known here")
 	}
 	for _, s := range plan.Skipped {
 		h.d.Log.WithField("request_id", middleware.Record(c).RequestID).WithField("target", s).Info("fallback target passed over")

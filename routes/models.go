@@ -167,7 +167,7 @@ func (h *handlers) listModels(c *gin.Context, g *Generation, only *routing.Targe
 		}
 		limit = n
 	}
-	from, to := 0, len(all)
+	from, to, back := 0, len(all), false
 	if id := c.Query("after_id"); id != "" {
 		for i := range all {
 			if all[i].ID == id {
@@ -181,11 +181,13 @@ func (h *handlers) listModels(c *gin.Context, g *Generation, only *routing.Targe
 				to = i
 			}
 		}
+		first := from
 		from = max(from, to-limit)
+		back = from > first
 	}
 	from = min(from, to)
 	page := all[from:min(to, from+limit)]
-	out := gin.H{"data": page, "has_more": from+len(page) < to, "first_id": nil, "last_id": nil}
+	out := gin.H{"data": page, "has_more": back || from+len(page) < to, "first_id": nil, "last_id": nil}
 	if len(page) == 0 {
 		out["data"] = []modelInfo{}
 	} else {

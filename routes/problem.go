@@ -62,7 +62,7 @@ func Problem(c *gin.Context, err error) {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", retryAfter(f.RetryAfter))
 	}
-	if f.Body == nil && !table[f.Kind].retry || f.Kind == fault.UpstreamKey || f.Kind == fault.Billing {
+	if !table[f.Kind].retry && (h.Get("X-Should-Retry") == "" || f.Kind == fault.Billing) {
 		h.Set("X-Should-Retry", "false")
 	}
 	answerHeaders(c, nil)

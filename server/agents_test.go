@@ -289,3 +289,34 @@ func TestOverflowGoesToALargerWindow(t *testing.T) {
 		t.Errorf("%d from %q, and the one of the same size was asked %d times: %s", a.status, a.header.Get("X-Signalbox-Target"), same.calls.Load(), a.text)
 	}
 }
+
+// TestFirstReasonStands: what a fallback says of itself must not hide why it was asked.
+func TestFirstReasonStands(t *testing.T) {
+	const overflow = `{"error":{"code":"context_length_exceeded","message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."}}`
+	for _, row := range []struct {
+		it            string
+		first, second func(http.ResponseWriter, *http.Request, string, int64)
+		status        int
+		says          string
+	}{
+		{"a prompt too long for the fallback alone", say(529, `{"error":{"message":"busy"}}`), say(400, overflow), 529, "busy"},
+		{"a request that the fallback alone refuses", say(503, `{"error":{"message":"down"}}`), say(400, `{"error":{"message":"no such field"}}`), 529, "down"},
+		{"a prompt too long for the first, and a broken fallback", say(400, overflow), say(500, `{"error":{"message":"broken"}}`), 400, "prompt is too long: 9000 tokens > 8192 maximum"},
+		{"two that are down: the last one's word", say(503, `{"error":{"message":"down"}}`), say(500, `{"error":{"message":"broken"}}`), 502, "broken"},
+	} {
+		t.Run(row.it, func(t *testing.T) {
+			first, second := upstream(t, row.first), upstream(t, row.second)
+			s := newStand(t, func(c *config.Config) {
+				c.Providers["a"] = config.Provider{Kind: "openai", BaseURL: first.URL}
+				c.Providers["b"] = config.Provider{Kind: "openai", BaseURL: second.URL}
+				c.Fallbacks = map[string][]string{"a/*": {"b/m"}}
+			})
+			if a := s.post(t, "/v1/a/m/messages", claudeBody); a.status != row.status || !strings.Contains(a.message(), row.says) {
+				t.Errorf("%d %s, want %d %s", a.status, a.text, row.status, row.says)
+			}
+			if second.calls.Load() != 1 {
+				t.Errorf("the fallback was asked %d times", second.calls.Load())
+			}
+		})
+	}
+}

@@ -344,6 +344,7 @@ func TestWhatNobodyKnowsIsNoError(t *testing.T) {
 		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[{"type":"hologram","text":"x"},{"type":"hologram2","a":1},{"type":"text","text":"y"}]}],"safeguards":[1],"speed":null,"service_tier":"auto"}`,
 		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x"},{"role":"system","content":"y"}],"tools":[],"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]},"thinking":{"type":"adaptive","display":"omitted"},"output_config":{"effort":"high"}}`,
 		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"\ud800"}],"temperature":null,"tools":null,"system":null,"thinking":null,"tool_choice":null,"metadata":null,"stop_sequences":null}`,
+		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}],"mcp_servers":[],"tools":[],"safeguards":[ ],"stop_sequences":[]}`,
 		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x","extra":{"model":1,"Model":2}}]}`,
 	} {
 		for _, g := range tongues {

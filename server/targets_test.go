@@ -103,6 +103,18 @@ func TestFallback(t *testing.T) {
 			}
 		})
 	}
+	t.Run("says so when the next fails as well", func(t *testing.T) {
+		first, second := upstream(t, say(500, `{}`)), upstream(t, say(529, `{}`))
+		s := newStand(t, func(c *config.Config) {
+			c.Providers["a"] = config.Provider{Name: "a", Kind: "openai", BaseURL: first.URL}
+			c.Providers["b"] = config.Provider{Name: "b", Kind: "openai", BaseURL: second.URL}
+			c.Fallbacks = map[string][]string{"a/*": {"b/other"}}
+		})
+		a := s.post(t, "/v1/a/m/messages", question(false))
+		if a.status != 529 || a.header.Get("X-Signalbox-Target") != "b/other" || a.header.Get("X-Signalbox-Fallback") != "a/m -> b/other; upstream_5xx" {
+			t.Errorf("%d %v", a.status, a.header)
+		}
+	})
 	t.Run("calls nobody else without a chain", func(t *testing.T) {
 		first, second := upstream(t, say(500, `{}`)), upstream(t, say(200, chatReply))
 		s := newStand(t, func(c *config.Config) {
@@ -262,6 +274,9 @@ func TestCredentials(t *testing.T) {
 		a := s.post(t, "/v1/a/m/messages", claudeBody, "x-api-key", own)
 		if a.status != 502 || !strings.Contains(a.text, "broken engine") || claude.calls.Load() != 1 {
 			t.Errorf("%d %s", a.status, a.text)
+		}
+		if a.header.Get("X-Signalbox-Target") != "a/m" || a.header.Get("X-Signalbox-Fallback") != "" {
+			t.Errorf("the headers name who did not answer: %v", a.header)
 		}
 	})
 }

@@ -91,29 +91,30 @@ type Ask struct {
 	Strict     bool
 }
 
-// Do tries the plan's targets in order until one has begun to answer. The error is the first target's where the caller's own
-// credential was refused by a later one, else the last one's. The caller closes the reply.
+// Do tries the plan's targets in order until one has begun to answer. The error is the last target's, or the first one's where a later
+// one's would hide why it was asked. The caller closes the reply.
 func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*providers.Reply, error) {
 	var first *fault.Error
 	attempts, instead := 0, ""
 	for i := 0; i < len(ask.Plan.Targets); i++ {
 		target := ask.Plan.Targets[i]
+		if i > 0 {
+			rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
+		}
 		reply, f, n := d.target(ctx, ask, target, rec, maxAttempts-attempts, instead)
 		attempts += n
 		if f == nil {
-			if i > 0 {
-				rec.Fallback = ask.Plan.Targets[0].String() + " -> " + target.String() + "; " + first.Label()
-			}
 			return reply, nil
-		}
-		if first == nil {
-			first = f
-		} else if f.Kind == fault.Authentication || f.Kind == fault.UpstreamKey {
-			f = first // a fallback's refused credential must not hide why it was asked at all
 		}
 		for f.Kind == fault.ContextOverflow && i+1 < len(ask.Plan.Targets) && !d.larger(ask.Plan.Targets[i+1], target) {
 			i++ // what did not fit here fits there no better
 			d.o.Log.WithFields(logrus.Fields{"request_id": rec.RequestID, "target": ask.Plan.Targets[i].String()}).Info("fallback target passed over: its window is no larger")
+		}
+		if first == nil {
+			first = f
+		} else if hides(f.Kind) || first.Kind == fault.ContextOverflow {
+			f = first // the answer is the first target's
+			rec.Provider, rec.Model, rec.Fallback = ask.Plan.Targets[0].Provider, ask.Plan.Targets[0].Model, ""
 		}
 		if i+1 == len(ask.Plan.Targets) || !f.AnotherTarget() || attempts >= maxAttempts || ctx.Err() != nil {
 			return nil, f
@@ -124,6 +125,18 @@ func (d *Dispatcher) Do(ctx context.Context, ask Ask, rec *exchange.Record) (*pr
 		d.o.Log.WithFields(logrus.Fields{"request_id": rec.RequestID, "from": target.String(), "to": next.String(), "reason": f.Label()}).Warn("fallback")
 	}
 	return nil, fault.New(fault.Internal, "the plan has no target")
+}
+
+// hides reports whether a fallback's failure would hide why it was asked at all: its refused credential is not the caller's affair,
+// and a request that it cannot take says nothing about one that the first target could have (an agent that hears of a prompt too long
+// for the second begins to throw its conversation away). Where the first said that a prompt is too long, that stands: there is a way
+// out of it.
+func hides(k fault.Kind) bool {
+	switch k {
+	case fault.Authentication, fault.UpstreamKey, fault.Invalid, fault.ContextOverflow, fault.TooLarge:
+		return true
+	}
+	return false
 }
 
 // larger reports whether a target's window may be larger than another's: one of which nothing is known is tried.
@@ -264,22 +277,27 @@ func (d *Dispatcher) call(ask Ask, target routing.Target) providers.Call {
 }
 
 // Count asks a target's own counter, or estimates where it has none. exact is false for an estimate.
-func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (n int64, exact bool, err error) {
+func (d *Dispatcher) Count(ctx context.Context, ask Ask, rec *exchange.Record) (count providers.Count, exact bool, err error) {
 	target := ask.Plan.Targets[0]
 	rec.Provider, rec.Model = target.Provider, target.Model
 	p, err := d.o.Providers.Get(target.Provider)
 	if err != nil {
-		return 0, false, err
+		return count, false, err
 	}
 	if c, ok := p.(providers.TokenCounter); ok {
 		call := d.call(ask, target)
 		call.Strict = false // a count loses nothing
-		n, err = c.CountTokens(ctx, call)
-		return n, true, err
+		if count, err = c.CountTokens(ctx, call); !errors.Is(err, providers.ErrNoCounter) {
+			rec.Dropped = count.Notes.Fields()
+			return count, true, err
+		}
 	}
-	// A translated target's checks hold for its counts, too: what it could not be asked it cannot count.
-	if _, err := ask.Request.Conversation(); err != nil {
-		return 0, false, err
+	if s, ok := p.(providers.Speaker); !ok || !s.SpeaksMessages(target.Model) {
+		// A translated target's checks hold for its counts, too: what it could not be asked it cannot count.
+		if _, err := ask.Request.Conversation(); err != nil {
+			return count, false, err
+		}
 	}
-	return d.o.Estimator.Tokens(target.Provider, target.Model, estimate.Of(ask.Request)), false, nil
+	count.Tokens = d.o.Estimator.Tokens(target.Provider, target.Model, estimate.Of(ask.Request))
+	return count, false, nil
 }

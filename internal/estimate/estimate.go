@@ -21,12 +21,14 @@ const (
 	imageTokens  = 1500 // about what a screen-sized image costs
 	turnTokens   = 4    // the frame a chat template puts around a message
 	learnRate    = 0.2  // weight of a new figure in the moving average
+	imageShare   = 0.25 // images may weigh this much of the text in what is learned from
 	maxModels    = 10_000
 	smallestUsed = 64 // tokens; shorter prompts say more about the template than about the text
 )
 
-// Size is a request's size as the estimator weighs it: tokens before learning.
-type Size float64
+// Size is a request's size as the estimator weighs it: tokens before learning. How many tokens an image has is a guess that no
+// usage corrects, since usage gives one figure for all.
+type Size struct{ Text, Images float64 }
 
 // Of weighs a request. Image bytes are not text and count as a fixed number each.
 func Of(r *messages.Request) Size {
@@ -36,7 +38,10 @@ func Of(r *messages.Request) Size {
 	text -= float64(size)
 	n := r.Envelope().Messages
 	frame := float64(n) * 30 // "{"role":…,"content":…}" is structure, not text
-	return Size(max(0, text-frame)/mixed + float64(len(system))/prose + float64(len(tools))/schema + float64(images*imageTokens+n*turnTokens))
+	return Size{
+		Text:   max(0, text-frame)/mixed + float64(len(system))/prose + float64(len(tools))/schema + float64(n*turnTokens),
+		Images: float64(images * imageTokens),
+	}
 }
 
 // Estimator remembers what was learned. It is safe for concurrent use.
@@ -60,22 +65,24 @@ func (s Size) tokens(k float64, known bool) int64 {
 	if !known {
 		k = 1
 	}
-	return max(1, int64(float64(s)*k+0.5))
+	return max(1, int64(s.Text*k+s.Images+0.5))
 }
 
 // Learn takes the true count of a request's prompt, and says what Tokens would have said of it until now: how far that is from
-// the truth is the estimator's error. It is 0 when the request is too small to learn from, or to judge by.
+// the truth is the estimator's error. It is 0 when the request is too small to learn from, or to judge by. A request that is mostly
+// images is judged, but teaches nothing about text.
 func (e *Estimator) Learn(provider, model string, s Size, tokens int64) (said int64) {
-	if s < smallestUsed || tokens < smallestUsed/2 {
+	if s.Text+s.Images < smallestUsed || tokens < smallestUsed/2 {
 		return 0
 	}
 	// One answer is never trusted to be off by more than this: some servers report only the part they did not have cached.
-	k := min(3, max(0.33, float64(tokens)/float64(s)))
+	k := min(3, max(0.33, (float64(tokens)-s.Images)/s.Text))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	key := [2]string{provider, model}
 	old, ok := e.scale[key]
 	switch {
+	case s.Images > s.Text*imageShare:
 	case ok:
 		e.scale[key] = old + learnRate*(k-old)
 	case len(e.scale) < maxModels:

@@ -193,7 +193,11 @@ func (c *Conversation) read(m member, raw []byte) (err error) {
 			if s.Type != gjson.String {
 				return invalid(name+"."+strconv.Itoa(i), "must be a string")
 			}
-			c.StopSequences = append(c.StopSequences, Literal(bytesOf(s.Raw)).Value())
+			text := Literal(bytesOf(s.Raw)).Value()
+			if strings.TrimSpace(text) == "" {
+				return invalid(name+"."+strconv.Itoa(i), "must hold more than white space")
+			}
+			c.StopSequences = append(c.StopSequences, text)
 		}
 	case "temperature":
 		c.Temperature, err = number(v, name)
@@ -209,6 +213,9 @@ func (c *Conversation) read(m member, raw []byte) (err error) {
 		}
 		c.UserID = v.Get("user_id").String()
 	default:
+		if v.IsArray() && !v.Get("0").Exists() {
+			return nil // an empty list asks for nothing
+		}
 		c.Others = append(c.Others, name)
 	}
 	return err

@@ -61,14 +61,27 @@ func ParseRequest(body []byte) (*Request, error) {
 				return nil, fault.New(fault.Invalid, "%s: the field is given twice (names that differ by case alone count as one)", field(m.name))
 			}
 		}
-		if low := strings.ToLower(m.name); low != m.name && known[low] {
-			return nil, fault.New(fault.Invalid, "%s: unknown field; field names match by exact case, did you mean %q?", field(m.name), low)
+		if !known[m.name] {
+			if name := otherCase(m.name); name != "" {
+				return nil, fault.New(fault.Invalid, "%s: unknown field; field names match by exact case, did you mean %q?", field(m.name), name)
+			}
 		}
 		if err := r.read(m); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// otherCase is the known name that a reader who folds cases would take a name for. Folding is Unicode's: the long s and the sign
+// for kelvin are letters of ours to such a reader.
+func otherCase(name string) string {
+	for k := range known {
+		if strings.EqualFold(k, name) {
+			return k
+		}
+	}
+	return ""
 }
 
 func field(name string) string {

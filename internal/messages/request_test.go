@@ -39,6 +39,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"a doubled name by escape":      {`{"model":"a","mod\u0065l":"b"}`, "given twice"},
 		"a doubled name by case":        {`{"model":"a","MODEL":"b"}`, "given twice"},
 		"a known name in another case":  {`{"Model":"a"}`, `did you mean "model"`},
+		"a known name in another fold":  {`{"ſystem":"a"}`, `did you mean "system"`},
 		"a model that is no string":     {`{"model":7}`, "model: must be a string"},
 		"messages that are no array":    {`{"messages":{}}`, "messages: must be an array"},
 		"a fractional max_tokens":       {`{"max_tokens":1.5}`, "max_tokens: must be an integer"},
@@ -81,6 +82,7 @@ func TestConversationNamesTheField(t *testing.T) {
 		"a choice not offered":   {`{"tool_choice":{"type":"tool","name":"b"},"tools":[{"name":"a"}],"messages":[]}`, "tool_choice.name"},
 		"a system image":         {`{"system":[{"type":"image","source":{"type":"base64","media_type":"a/b","data":""}}],"messages":[]}`, "system.0.type"},
 		"a huge temperature":     {`{"temperature":1e999,"messages":[]}`, "temperature"},
+		"a blank stop sequence":  {`{"stop_sequences":["a"," \n"],"messages":[]}`, "stop_sequences.1"},
 		"a stop sequence":        {`{"stop_sequences":[1],"messages":[]}`, "stop_sequences.0"},
 		"a thinking budget":      {`{"thinking":{"type":"enabled","budget_tokens":-1},"messages":[]}`, "thinking.budget_tokens"},
 	} {

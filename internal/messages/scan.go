@@ -347,3 +347,14 @@ func Valid(b []byte) error {
 	}
 	return s.tail()
 }
+
+// Mended is Valid for what models say: where b is no JSON only because a text in it is no UTF-8, what is wrong becomes U+FFFD.
+// Other bytes come back as they are.
+func Mended(b []byte) ([]byte, error) {
+	err := Valid(b)
+	if err == nil || utf8.Valid(b) {
+		return b, err
+	}
+	b = bytes.ToValidUTF8(b, []byte("\ufffd"))
+	return b, Valid(b)
+}

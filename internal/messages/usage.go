@@ -2,6 +2,7 @@ package messages
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -43,12 +44,17 @@ func (u Usage) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// Count reads a token count that must be a whole number from 0 to MaxCount; anything else is unknown.
+// Count reads a token count that must be a whole number from 0 to MaxCount, also where a server that knows only floats writes
+// it as 7.0; anything else is unknown.
 func Count(v gjson.Result) (n int64, ok bool) {
 	if v.Type != gjson.Number {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(v.Raw, 10, 64)
+	whole, fraction, _ := strings.Cut(v.Raw, ".")
+	if strings.Trim(fraction, "0") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || n < 0 || n > MaxCount {
 		return 0, false
 	}

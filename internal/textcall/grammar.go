@@ -39,6 +39,8 @@ func (s *scan) candidate(i int) (n int, v verdict) {
 		}{
 			{"<tool_call>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</tool_call>") }},
 			{"<tool_calls>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</tool_calls>") }},
+			{"<tools>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</tools>") }},
+			{"<TOOLCALL>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</TOOLCALL>") }},
 			{"<function_call>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</function_call>") }},
 			{"<function_calls>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "</function_calls>") }},
 			{"<|tool_call|>", func(s *scan, i int) (int, verdict) { return s.tagged(i, "<|/tool_call|>") }},
@@ -401,7 +403,7 @@ func (s *scan) mistral(i int) (int, verdict) {
 }
 
 // infos are the words behind a fence that may hold a call.
-var infos = []string{"", "json", "jsonc", "json5", "tool_call", "tool_calls", "tool_code", "tool", "function_call", "function", "xml", "text", "plaintext"}
+var infos = []string{"", "json", "jsonc", "json5", "tool_call", "tool_calls", "tool_use", "tool_code", "tool", "function_call", "function", "xml", "text", "plaintext"}
 
 // fenced reads a code block that holds calls and nothing else.
 func (s *scan) fenced(i int) (int, verdict) {
@@ -552,9 +554,9 @@ const (
 )
 
 var roles = map[string]role{
-	"name": nameRole, "tool": nameRole, "tool_name": nameRole, "function_name": nameRole,
-	"arguments": inputRole, "parameters": inputRole, "input": inputRole, "args": inputRole, "tool_input": inputRole,
-	"function": functionRole, "type": typeRole, "id": idRole, "call_id": idRole, "tool_call_id": idRole, "tool_calls": listRole,
+	"name": nameRole, "action": nameRole, "tool": nameRole, "tool_name": nameRole, "function_name": nameRole,
+	"arguments": inputRole, "parameters": inputRole, "input": inputRole, "args": inputRole, "tool_input": inputRole, "action_input": inputRole,
+	"function": functionRole, "function_call": functionRole, "tool_call": functionRole, "type": typeRole, "id": idRole, "call_id": idRole, "tool_call_id": idRole, "tool_calls": listRole,
 }
 
 // object reads a call at the decoder's place: a name, arguments, and nothing that a call does not have.
@@ -640,6 +642,9 @@ func (s *scan) object(d *jsontext.Decoder, base int) verdict {
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return s.partial(err)
+	}
+	if t != nil && input == nil && s.sure {
+		input = jsontext.Value("{}") // inside a tag a name is enough for a tool that needs no more
 	}
 	switch {
 	case list && t == nil && input == nil:

@@ -9,9 +9,9 @@ import (
 
 // Reader reads the text of one answer, piece by piece. It is used by one goroutine.
 //
-// A form with a tag is a call at the beginning of a line, whatever follows it. In the middle of a line, and for JSON in a
-// fence or bare at the beginning of a line, it is one only when nothing else but further calls stands behind it: prose goes on
-// after an example, an agent's model does not. Inside a code block, inside inline code, behind a line that announces an
+// A form with a tag is a call at the beginning of a line, whatever follows it, unless the line before leads up to it without saying
+// that something is about to be done. There, in the middle of a line, and for JSON in a fence or bare at the beginning of a line,
+// it is one only when nothing else but further calls stands behind it: prose goes on after an example, an agent's model does not. Inside a code block, inside inline code, behind a line that announces an
 // example, and for JSON behind a long text, nothing is a call.
 type Reader struct {
 	tools map[string]*tool
@@ -187,12 +187,15 @@ func (r *Reader) candidate(end bool) bool {
 		s := scan{tools: r.tools, b: r.held, end: end, bare: !r.o.TaggedOnly && r.prose.bare()}
 		n, v := s.candidate(r.at)
 		r.work += s.seen - r.at
+		if v != no && !r.prose.head && r.prose.stance() == shows {
+			v = no
+		}
 		switch v {
 		case more:
 			return false
 		case yes:
 			r.calls = append(r.calls, s.calls...)
-			r.sure = r.sure && s.sure && r.prose.head
+			r.sure = r.sure && s.sure && r.prose.head && r.prose.goesOn()
 			r.at = n
 			continue
 		}
@@ -222,6 +225,15 @@ func behind(b []byte, at int, end bool) (n int, wait bool) {
 	for {
 		at += space(b[at:])
 		next := at
+		if at < len(b) && b[at] == ';' { // Llama puts it between two calls
+			after := at + 1 + space(b[at+1:])
+			if after == len(b) && !end {
+				return at, true
+			}
+			if after < len(b) && b[after] == '{' {
+				return after, false
+			}
+		}
 		for _, s := range strays {
 			switch rest := b[at:]; {
 			case bytes.HasPrefix(rest, []byte(s)):
@@ -343,18 +355,18 @@ func (p *prose) may(c byte, tagged bool) bool {
 	if c != '<' && c != '[' && (tagged || !p.bare()) {
 		return false
 	}
-	if !p.example() {
-		return true
+	if !p.head || p.stance() != shows {
+		return true // in the middle of a line the tag is read first: most of these bytes begin none
 	}
-	if p.head { // what the line before announced; no JSON behind it is a call either
-		p.shown = true
-		p.blocks++
-	}
+	p.shown = true // what the line before announced; no JSON behind it is a call either
+	p.blocks++
 	return false
 }
 
 // bare reports whether JSON without a tag may be a call here.
-func (p *prose) bare() bool { return p.head && p.blocks == 0 && p.length <= preface }
+func (p *prose) bare() bool {
+	return p.head && p.blocks == 0 && p.length <= preface && p.leads()
+}
 
 func (p *prose) byte(c byte) {
 	p.length++
@@ -388,14 +400,25 @@ func (p *prose) byte(c byte) {
 	}
 }
 
-// thought follows reasoning that a server left in the text. A model weighs calls there; it does not make them.
+// thought follows reasoning that a server left in the text. A model weighs calls there; it does not make them. The beginning of
+// it may be missing: some templates put that into the prompt.
 func (p *prose) thought() {
 	switch line := bytes.TrimSpace(p.line); {
 	case p.hidden:
-		p.hidden = !bytes.HasSuffix(line, []byte("</think>")) && !bytes.HasSuffix(line, []byte("</thinking>"))
+		if bytes.HasSuffix(line, []byte("</think>")) || bytes.HasSuffix(line, []byte("</thinking>")) {
+			p.anew()
+		}
+	case p.fence == 0 && (string(line) == "</think>" || string(line) == "</thinking>"):
+		p.anew()
 	case len(p.last) == 0 && (string(line) == "<think>" || string(line) == "<thinking>"):
 		p.hidden = true
 	}
+}
+
+// anew begins the answer behind the reasoning.
+func (p *prose) anew() {
+	p.called()
+	p.hidden, p.fence, p.length, p.blocks = false, 0, 0, 0
 }
 
 func (p *prose) newline() {
@@ -417,31 +440,4 @@ func (p *prose) newline() {
 func (p *prose) called() {
 	p.newline()
 	p.last = p.last[:0]
-}
-
-// announcements are what a line says that shows a call instead of making one, in lower case.
-var announcements = []string{"example", "e.g.", "for instance", "looks like", "look like", "would be", "like this", "like so", "format",
-	"syntax", "schema", "you can", "you could", "you would", "you might", "one would", "one could", "sample", "template", "hypothetical", "instead of",
-	"json", "snippet", "was:", "returned:", "returns:", "result:", "response:", "output:",
-	"beispiel", "exemple", "ejemplo", "esempio", "exemplo", "пример", "例"}
-
-// example reports whether the line before, or what stands in this line, announces an example.
-func (p *prose) example() bool {
-	line := p.line
-	if len(bytes.TrimSpace(line)) == 0 {
-		line = p.last
-	}
-	if len(line) == 0 {
-		return false
-	}
-	if t := bytes.TrimSpace(line); bytes.HasPrefix(t, []byte("//")) || bytes.HasPrefix(t, []byte("/*")) {
-		return true // the comment of a piece of code
-	}
-	lower := strings.ToLower(string(line))
-	for _, a := range announcements {
-		if strings.Contains(lower, a) {
-			return true
-		}
-	}
-	return false
 }

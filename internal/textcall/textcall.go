@@ -3,7 +3,8 @@
 // names a tool of this very request and its arguments fit that tool's schema; everything else stays the text that it was.
 //
 // It holds text back only while that text could still be a call, knows no dialect and no network, and changes nothing in
-// what it does not take. Read reader.go for when a call may begin and end, grammar.go for the forms, schema.go for the proof.
+// what it does not take. Read reader.go for when a call may begin and end, stance.go for what prose says of it,
+// grammar.go for the forms, schema.go for the proof.
 package textcall
 
 import (

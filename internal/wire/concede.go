@@ -14,6 +14,18 @@ import (
 type Concessions struct {
 	// NoState leaves opaque reasoning state of earlier turns at home: another account made it, another model, or too long ago.
 	NoState bool
+	// Bridge puts a message of the assistant between results and what the user says behind them, without which older models of
+	// Mistral's take no user there. Chat completions alone know it.
+	Bridge bool
+	// Reasoning gives every turn with calls its reasoning back as reasoning_content, or says that there is none: servers that
+	// think by themselves refuse such turns without. Chat completions alone know it.
+	Reasoning bool
+	// MaxCompletion gives the output limit its newer name, max_completion_tokens, and NoSampling leaves temperature and top_p out:
+	// models that reason want both, behind addresses that do not tell. Chat completions alone know them.
+	MaxCompletion, NoSampling bool
+	// MaxCallID is the longest id of a call that goes up, in characters; 0 when nobody has said. The ids of some servers are longer
+	// than those that others take.
+	MaxCallID int
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
@@ -28,11 +40,39 @@ func (c *Concessions) After(err error) bool {
 		c.MaxOutput = n
 		return true
 	}
+	text := strings.ToLower(f.Message)
+	if !c.MaxCompletion && strings.Contains(text, "'max_tokens' is not supported") && strings.Contains(text, "max_completion_tokens") {
+		c.MaxCompletion = true
+		return true
+	}
+	if !c.NoSampling && fixedSampling.MatchString(text) {
+		c.NoSampling = true
+		return true
+	}
+	if n := idLimit(f.Message); n > 0 && c.MaxCallID == 0 {
+		c.MaxCallID = n
+		return true
+	}
+	if !c.Bridge && strings.Contains(text, "unexpected role 'user' after role 'tool'") {
+		c.Bridge = true
+		return true
+	}
+	if !c.Reasoning && reasoningMissed(f.Message) {
+		c.Reasoning = true
+		return true
+	}
 	if !c.NoState && stateRefused(f.Message) {
 		c.NoState = true
 		return true
 	}
 	return false
+}
+
+// Lasting are the concessions that hold for a model's next requests too. State is given back again, since the next conversation
+// has its own.
+func (c Concessions) Lasting() Concessions {
+	c.NoState = false
+	return c
 }
 
 // Limit is max_tokens as it may be sent.
@@ -42,6 +82,15 @@ func (c *Concessions) Limit(maxTokens int64, notes *Notes) int64 {
 	}
 	notes.Approximate("max_tokens")
 	return c.MaxOutput
+}
+
+// fixedSampling are OpenAI's and Moonshot's words for a model that samples as it likes.
+var fixedSampling = regexp.MustCompile(`'(?:temperature|top_p)' (?:does not support|is not supported)|invalid (?:temperature|top_p): only .{1,10} is allowed`)
+
+// reasoningMissed reads the words of Moonshot and DeepSeek.
+func reasoningMissed(message string) bool {
+	text := strings.ToLower(message)
+	return strings.Contains(text, "reasoning_content") && (strings.Contains(text, "is missing in assistant") || strings.Contains(text, "must be passed back"))
 }
 
 func stateRefused(message string) bool {
@@ -66,6 +115,19 @@ var tooMuchOutput = []*regexp.Regexp{
 	regexp.MustCompile(`max_(?:completion_|output_)?tokens\b.{0,120}?expected a value <= (\d+)`),
 	regexp.MustCompile(`maxOutputTokens.{0,60}?supported range is from \d+ \(inclusive\) to (\d+) (\(exclusive\))?`),
 	regexp.MustCompile(`max_tokens: \d+ > (\d+), which is the maximum allowed number of output tokens`),
+}
+
+// tooLongID are OpenAI's words for the id of a call, which Azure and Copilot say too.
+var tooLongID = regexp.MustCompile(`(?:tool_calls\[\d+\]\.id|tool_call_id|call_id)': string too long\. Expected a string with maximum length (\d{2,4})\b`)
+
+// idLimit is how long an id may be, where that is what was wrong and our short ones are short enough.
+func idLimit(message string) int {
+	if m := tooLongID.FindStringSubmatch(message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && n >= shortID {
+			return n
+		}
+	}
+	return 0
 }
 
 func outputLimit(message string) int64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -56,6 +57,7 @@ type EngineOptions struct {
 	Model      string              // echoed to the caller
 	IDs        *IDs                // nil: a new set
 	CallerName func(string) string // maps a tool's name back to the caller's; nil: as it is
+	Tools      []string            // the offered tools as the upstream knows them, for names that come in pieces
 	TextCalls  *textcall.Reader    // finds calls in the text; nil: text is text
 	Seen       func(written bool)  // told once of the first call, and of the first that was written as text; nil: nobody
 }
@@ -246,7 +248,7 @@ func (e *Engine) call(p Piece) {
 	silent := len(bytes.TrimSpace(e.scratch)) == 0
 	s := e.find(p, silent)
 	if s == nil {
-		if silent && p.ID == "" && p.Name == "" {
+		if silent && p.Name == "" && (p.ID == "" || e.closed(Piece{Index: p.Index}) != nil) {
 			return
 		}
 		if c := e.closed(p); c != nil && !p.Whole {
@@ -267,11 +269,14 @@ func (e *Engine) call(p Piece) {
 	if s.id == "" {
 		s.id = strings.Clone(p.ID)
 	}
-	if s.name == "" {
+	switch {
+	case s.name == "":
 		s.name = strings.Clone(p.Name)
+	case p.Name != "" && e.growing(s):
+		s.name = e.grown(s.name, p.Name)
 	}
-	if !args.Empty() {
-		e.heard = true
+	e.heard = e.heard || !args.Empty()
+	if !args.Empty() && !(silent && s.args.state == nothing) { // blanks alone are no JSON that a caller could read
 		e.saidText += int64(len(args)) - 2
 		s.args.feed(e.scratch)
 		e.say(s, args)
@@ -280,6 +285,33 @@ func (e *Engine) call(p Piece) {
 		e.scratch = nil
 	}
 	e.advance()
+}
+
+// growing reports whether a call's name may be the beginning of a longer one: some servers send it in pieces. With its first
+// argument, or with whatever comes behind it, the name is all there.
+func (e *Engine) growing(s *segment) bool {
+	return !s.open && !s.whole && !e.finished && s.args.state == nothing && s == e.last() && e.begins(s.name)
+}
+
+// begins reports whether an offered tool's name is longer and begins like this.
+func (e *Engine) begins(name string) bool {
+	for _, t := range e.o.Tools {
+		if len(t) > len(name) && strings.HasPrefix(t, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// grown is a name with its next piece, which may say all of it once more. A piece that leads to no tool is left alone.
+func (e *Engine) grown(name, piece string) string {
+	if !strings.HasPrefix(piece, name) {
+		piece = name + piece
+	}
+	if slices.Contains(e.o.Tools, piece) || e.begins(piece) {
+		return strings.Clone(piece)
+	}
+	return name
 }
 
 // find is the call that a piece goes on with; nil: it begins one. silent says that the piece brings no arguments.
@@ -301,7 +333,13 @@ func (e *Engine) find(p Piece, silent bool) *segment {
 		}
 	}
 	s := newest
-	if s == nil || p.ID != "" && s.id != "" {
+	if s == nil {
+		return nil
+	}
+	if p.ID != "" && s.id != "" {
+		if p.Index >= 0 && p.Name == "" && (silent || !s.args.complete()) {
+			return s // a server that gives each piece an id of its own: what has no name of its own begins nothing here
+		}
 		return nil
 	}
 	renamed := p.Name != "" && s.name != "" && p.Name != s.name
@@ -381,9 +419,9 @@ func (e *Engine) advance() {
 	}
 }
 
-// openReady opens the first segment and gives what waited for it; a call whose name is unknown cannot open yet.
+// openReady opens the first segment and gives what waited for it; a call whose name is not known yet cannot open.
 func (e *Engine) openReady(s *segment) bool {
-	if s.kind == messages.ToolUseBlock && s.name == "" {
+	if s.kind == messages.ToolUseBlock && (s.name == "" || e.growing(s)) {
 		return false
 	}
 	e.open(s)

@@ -188,11 +188,25 @@ func TestEngine(t *testing.T) {
 		"it keeps arguments that come before the name": {items: []item{call(0, "a", "", `{"x"`), lull, call(0, "", "f", `:1}`), finish("tool_use")},
 			want: `start … <0:f#a "{\"x\":1}" >0 =tool_use(0/0) end`},
 		"it takes no arguments for {}": {items: []item{call(0, "a", "f", ""), call(1, "b", "g", " \n"), finish("tool_use")},
-			want: `start <0:f#a >0 <1:g#b " \n" >1 =tool_use(0/0) end`},
+			want: `start <0:f#a >0 <1:g#b >1 =tool_use(0/0) end`},
+		"it joins a name that comes in pieces": {items: []item{call(0, "a", "get_", ""), lull, call(0, "", "weather", ""), call(0, "", "", `{}`), finish("tool_use")},
+			want: `start … <0:get_weather#a "{}" >0 =tool_use(0/0) end`},
+		"it joins a name that grows": {items: []item{call(0, "a", "get", ""), call(0, "a", "get_weather", `{`), call(0, "a", "get_weather", `}`), finish("tool_use")},
+			want: `start <0:get_weather#a "{" "}" >0 =tool_use(0/0) end`},
+		"it takes a name with its first argument for whole": {items: []item{call(0, "a", "get", ""), call(0, "", "", `{`), call(0, "", "_weather", `}`), finish("tool_use")},
+			want: `start <0:get#a "{" "}" >0 =tool_use(0/0) end`},
+		"it takes a name behind which something comes for whole": {items: []item{call(0, "a", "get", ""), call(1, "b", "get_weather", `{}`), finish("tool_use")},
+			want: `start <0:get#a >0 <1:get_weather#b "{}" >1 =tool_use(0/0) end`},
+		"it takes a name at the end for whole": {items: []item{call(0, "a", "get", ""), finish("tool_use")},
+			want: `start <0:get#a >0 =tool_use(0/0) end`},
+		"it joins no name that is no tool's": {items: []item{call(0, "a", "get_", ""), call(0, "", "time", `{}`), finish("tool_use")},
+			want: `start <0:get_#a "{}" >0 =tool_use(0/0) end`},
 		"it takes a second id under one index for a second call": {items: []item{call(0, "a", "f", `{}`), call(0, "b", "f", `{}`), finish("tool_use")},
 			want: `start <0:f#a "{}" >0 <1:f#b "{}" >1 =tool_use(0/0) end`},
 		"it finds each id again under one index": {items: []item{call(0, "a", "f", `{`), call(0, "b", "f", `{`), call(0, "a", "", `}`), call(0, "b", "", `}`), finish("tool_use")},
 			want: `start <0:f#a "{" "}" >0 <1:f#b "{" "}" >1 =tool_use(0/0) end`},
+		"it takes an id of its own for each piece for the same call": {items: []item{call(0, "a", "f", ""), call(0, "b", "", `{`), call(0, "b", "", `}`), call(0, "c", "", ""), call(1, "d", "g", ""), call(0, "c", "", ""), call(1, "e", "", `{}`), finish("tool_use")},
+			want: `start <0:f#a "{" "}" >0 <1:g#d "{}" >1 =tool_use(0/0) end`},
 		"it takes a repeated id and name for the same call": {items: []item{call(0, "a", "f", `{`), call(0, "a", "f", `}`), call(0, "a", "f", ``), finish("tool_use")},
 			want: `start <0:f#a "{" "}" >0 =tool_use(0/0) end`},
 		"it begins no call when a closed one is repeated": {items: []item{call(0, "a", "f", `{}`), call(1, "b", "g", `{}`), call(0, "a", "f", ``), call(0, "", "", ` `), finish("tool_use")},
@@ -265,7 +279,7 @@ func TestEngine(t *testing.T) {
 			want: `start <0:text "t" !upstream`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, wrote, failed := stream(t, NewEngine(EngineOptions{Model: "m", IDs: NewIDs(used(row.used...))}), row.items...)
+			got, wrote, failed := stream(t, NewEngine(EngineOptions{Model: "m", IDs: NewIDs(used(row.used...)), Tools: []string{"get", "get_weather"}}), row.items...)
 			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Fatal(diff)
 			}

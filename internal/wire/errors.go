@@ -47,8 +47,7 @@ func ReadError(provider string, status int, h http.Header, body []byte) *fault.E
 	}
 	switch e.Kind {
 	case fault.RateLimit, fault.Overloaded, fault.Billing, fault.Timeout, fault.Upstream:
-		now, _ := http.ParseTime(h.Get("Date"))
-		if e.RetryAfter = retryAfter(h, now, e.Kind == fault.RateLimit); e.RetryAfter == 0 {
+		if e.RetryAfter = retryAfter(h, dated(h), e.Kind == fault.RateLimit); e.RetryAfter == 0 {
 			e.RetryAfter = d.retry
 		}
 		if status == http.StatusServiceUnavailable && e.RetryAfter > 0 {
@@ -151,6 +150,11 @@ func readErrorDoc(body []byte) *errorDoc {
 		d.compose()
 		return d
 	}
+	if IsStream(body) {
+		if data := framed(body); data != nil {
+			return readErrorDoc(data)
+		}
+	}
 	if body[0] == '{' || body[0] == '[' {
 		if m := messageMember.FindSubmatch(body); m != nil {
 			d.text = messages.Literal(m[1]).Value()
@@ -165,6 +169,16 @@ func readErrorDoc(body []byte) *errorDoc {
 	}
 	d.text = text
 	return d
+}
+
+// framed is the JSON of an error that came as a server-sent event; nil when there is none.
+func framed(body []byte) []byte {
+	for line := range bytes.Lines(body) {
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok && messages.Valid(bytes.TrimSpace(data)) == nil {
+			return data
+		}
+	}
+	return nil
 }
 
 func looksHTML(s string) bool {
@@ -358,7 +372,8 @@ func mayOverflow(status int) bool {
 
 func (d *errorDoc) overflow(text string) bool {
 	for _, w := range [...]string{d.code, d.typ} {
-		if w == "context_length_exceeded" || w == "exceed_context_size_error" || w == "model_context_window_exceeded" {
+		switch w {
+		case "context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded", "model_max_prompt_tokens_exceeded":
 			return true
 		}
 	}
@@ -366,7 +381,8 @@ func (d *errorDoc) overflow(text string) bool {
 	return ok
 }
 
-// overflowWords are the wordings of a prompt that does not fit, lower case. Each has been seen in the wild.
+// overflowWords are the wordings of a prompt that does not fit, lower case. Each has been seen in the wild. Where figures may
+// stand between the words there is an ellipsis.
 var overflowWords = [...]string{
 	"prompt is too long",
 	"prompt too long",
@@ -375,12 +391,22 @@ var overflowWords = [...]string{
 	"model's context length is only",
 	"available context size",
 	"longer than the context length",
+	"longer than the model's context length",
+	"greater than the context length",
 	"exceeds the context length",
 	"exceeds the context window",
 	"exceed context limit",
+	"exceed context window of",
 	"context window exceeds",
 	"context window exceeded",
 	"exceeds the maximum number of tokens allowed",
+	"input token count…exceeds the maximum",
+	"prompt token count of…exceeds the limit of",
+	"exceeds the maximum allowed input length",
+	"exceed the configured limit of",
+	"but the configured context size is",
+	"range of input length should be",
+	"please reduce the length of the messages",
 	"maximum prompt length is",
 	"exceeded model token limit",
 	"longer than the maximum model length",
@@ -397,21 +423,32 @@ var overflowWords = [...]string{
 var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`prompt is too long: (?P<n>\d+) tokens > (?P<m>\d+)`),
 	regexp.MustCompile(`exceed context limit: (?P<in>\d+) \+ (?P<out>\d+) > (?P<m>\d+)`),
-	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens \((?P<in>\d+) in the messages, (?P<out>\d+) in the completion`),
+	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens \((?P<in>\d+) in (?:the messages,|your prompt;) (?P<out>\d+) (?:in|for) the completion`),
+	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested (?P<out>\d+) output tokens and your prompt contains (?:at least )?(?P<in>\d+) input tokens`),
+	regexp.MustCompile(`maximum context length of (?P<m>\d+) tokens.*?total of (?P<n>\d+) tokens: (?P<in>\d+) tokens from the input messages and (?P<out>\d+) tokens for the completion`),
 	regexp.MustCompile(`maximum context length is (?P<m>\d+) tokens.*?requested(?: about)? (?P<n>\d+) tokens(?:.*?(?P<out>\d+) in the output)?`),
 	regexp.MustCompile(`is too large: (?P<out>\d+).*?maximum context length is (?P<m>\d+) tokens and your request has (?P<in>\d+) input`),
 	regexp.MustCompile(`maximum context length is (?P<m>\d+)(?: tokens)?.*?(?:resulted in|request has|contains|passed) (?P<n>\d+)(?: input)? tokens`),
 	regexp.MustCompile(`passed (?P<in>\d+) input tokens and requested (?P<out>\d+) output tokens.*?context length is only (?P<m>\d+)`),
 	regexp.MustCompile(`\((?P<n>\d+) tokens\).*?available context size \((?P<m>\d+) tokens\)`),
-	regexp.MustCompile(`token count \(?(?P<n>\d+)\)? exceeds the maximum number of tokens allowed \(?(?P<m>\d+)`),
+	regexp.MustCompile(`token count \(?(?P<n>\d+)\)? exceeds the maximum(?: number of tokens allowed)?(?: of)? \(?(?P<m>\d+)`),
+	regexp.MustCompile(`token count of (?P<n>\d+) exceeds the limit of (?P<m>\d+)`),
+	regexp.MustCompile(`\((?P<n>\d+)(?: tokens)?\) (?:is longer than|exceeds) (?:the )?model's (?:maximum )?context length \((?P<m>\d+)`),
+	regexp.MustCompile(`prompt has (?P<n>\d+) tokens, but the configured context size is (?P<m>\d+)`),
+	regexp.MustCompile(`configured limit of (?P<m>\d+) tokens.*?resulted in (?P<n>\d+) tokens`),
+	regexp.MustCompile(`current length is (?P<n>\d+) while limit is (?P<m>\d+)`),
 	regexp.MustCompile(`maximum prompt length is (?P<m>\d+).*?contains (?P<n>\d+) tokens`),
 	regexp.MustCompile(`contains (?P<n>\d+) tokens.*?with (?P<m>\d+) maximum context length`),
 	regexp.MustCompile(`token limit: (?P<m>\d+) \(requested: (?P<n>\d+)\)`),
 	regexp.MustCompile(`prompt is too long: (?P<n>\d+), model maximum context length: (?P<m>\d+)`),
 	regexp.MustCompile(`\(length (?P<n>\d+)\) is longer than the maximum model length of (?P<m>\d+)`),
 	regexp.MustCompile(`must be <= (?P<m>\d+)\. given: (?P<in>\d+) .inputs. tokens and (?P<out>\d+)`),
+	regexp.MustCompile(`requested tokens \((?P<n>\d+)\) exceed context window of (?P<m>\d+)`),
 	regexp.MustCompile(`first (?P<n>\d+) tokens.*?context length of only (?P<m>\d+) tokens`),
 }
+
+// grouped is a figure whose thousands are set apart.
+var grouped = regexp.MustCompile(`\b\d{1,3}(?:,\d{3})+\b`)
 
 // Overflow recognises the wordings of a context overflow. n is the size of what was asked and max what the model holds, in
 // tokens; both are 0 when the text does not say.
@@ -422,10 +459,14 @@ func Overflow(text string) (n, max int64, ok bool) {
 
 // overflow is Overflow with the output's share: out is 0 when the prompt alone was too long or nothing is known of it.
 func overflow(text string) (n, out, max int64, ok bool) {
-	low := strings.ToLower(text)
+	low := grouped.ReplaceAllStringFunc(strings.ToLower(text), func(figure string) string { return strings.ReplaceAll(figure, ",", "") })
 	for _, w := range overflowWords {
-		if ok = strings.Contains(low, w); ok {
-			break
+		begin, end, _ := strings.Cut(w, "…")
+		var rest string
+		if _, rest, ok = strings.Cut(low, begin); ok {
+			if ok = strings.Contains(rest, end); ok {
+				break
+			}
 		}
 	}
 	if !ok {
@@ -571,6 +612,15 @@ func Scrub(s string, secrets ...string) string {
 		return p[1] + p[2] + redacted
 	})
 	return privateIP.ReplaceAllString(s, "[address]")
+}
+
+// Wait is what an answer's retry-after says; zero if it says nothing, or something senseless.
+func Wait(h http.Header) time.Duration { return retryAfter(h, dated(h), false) }
+
+// dated is when an answer was given, by the upstream's clock: ours may be another.
+func dated(h http.Header) time.Time {
+	t, _ := http.ParseTime(h.Get("Date"))
+	return t
 }
 
 // RetryAfter is how long the upstream asked us to wait; zero if it did not say, or said something senseless (negative, not a

@@ -123,7 +123,10 @@ func (r *EventReader) next() error {
 	case string(data) == "[DONE]":
 		r.ended = true
 		return io.EOF
-	case messages.Valid(data) == nil:
+	}
+	data, err = messages.Mended(data)
+	switch {
+	case err == nil:
 		return r.Event(f.Event, messages.View(data), data)
 	case f.Event == "error":
 		return r.Inside(data, r.Failure())
@@ -137,10 +140,11 @@ func (r *EventReader) next() error {
 func (r *EventReader) End() { r.ended = true }
 
 func (r *EventReader) document(body []byte) error {
-	switch {
-	case len(body) == 0:
+	if len(body) == 0 {
 		return r.Broken(BadBody, "the upstream answered 200 with an empty body")
-	case messages.Valid(body) != nil:
+	}
+	body, err := messages.Mended(body)
+	if err != nil {
 		return r.Broken(BadBody, "the upstream answered 200 with a body that is not JSON")
 	}
 	return r.Document(messages.View(body), body)

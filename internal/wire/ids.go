@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"math/rand/v2"
 	"strings"
 
@@ -72,6 +74,20 @@ func legalID(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// shortID is how long an id is that ShortID makes.
+const shortID = len("call_") + 32
+
+// ShortID makes ids of at most so many characters, but never below shortID, the same for a call and its result.
+func ShortID(most int) func(string) string {
+	return func(id string) string {
+		if len(id) <= most {
+			return id
+		}
+		sum := sha256.Sum256([]byte(id))
+		return "call_" + hex.EncodeToString(sum[:16])
+	}
 }
 
 // OriginalID is the upstream's own id behind one that the caller saw. Ids that are not ours come back as they are.

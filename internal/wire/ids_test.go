@@ -68,3 +68,14 @@ func TestNewMessageID(t *testing.T) {
 		t.Fatal(a, b)
 	}
 }
+
+func TestShortID(t *testing.T) {
+	short := ShortID(40)
+	long := short(strings.Repeat("x", 41))
+	if len(long) != shortID || long != short(strings.Repeat("x", 41)) || long == short(strings.Repeat("y", 41)) || !legalID(long) {
+		t.Errorf("%q", long)
+	}
+	if id := strings.Repeat("x", 40); short(id) != id {
+		t.Errorf("%q", short(id))
+	}
+}

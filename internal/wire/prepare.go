@@ -119,6 +119,15 @@ func (p *Prepared) CallerName(upstream string) string {
 	return upstream
 }
 
+// ToolNames lists the offered tools as the upstream knows them.
+func (p *Prepared) ToolNames() []string {
+	names := make([]string, len(p.Tools))
+	for i := range p.Tools {
+		names[i] = p.Tools[i].Name
+	}
+	return names
+}
+
 // billing begins the attribution line of Claude Code. It changes with every request and would defeat prefix caches (M3).
 const billing = messages.BillingWord
 

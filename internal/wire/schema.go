@@ -11,7 +11,7 @@ import (
 type SchemaRules struct {
 	StripTop         bool // anyOf, oneOf, allOf, enum and not at the top are removed
 	EmptyItems       bool // an array without items gets items: {}
-	ObjectProperties bool // a property or an alternative that is true becomes {}, one that is false {"not":{}}
+	ObjectProperties bool // a property or an alternative that is true becomes {}, one that is false {"not":{}}; what no schema may hold is left out
 }
 
 // emptySchema is what a tool without parameters has.
@@ -98,7 +98,7 @@ func (r SchemaRules) fine(v gjson.Result, top bool) bool {
 		case "properties":
 			properties = f.IsObject()
 		}
-		if top && r.StripTop && stripped(k.Str) {
+		if top && r.StripTop && stripped(k.Str) || r.ObjectProperties && malformed(k.Str, f) {
 			ok = false
 		}
 		switch placeOf(k.Str) {
@@ -131,7 +131,34 @@ func (r SchemaRules) fine(v gjson.Result, top bool) bool {
 
 // fineMember reports whether a schema below a keyword may be what it is; some servers read only objects there.
 func (r SchemaRules) fineMember(v gjson.Result, in string) bool {
-	return !(r.ObjectProperties && (in == "properties" || in == "anyOf" || in == "oneOf" || in == "allOf") && v.IsBool())
+	return !(r.ObjectProperties && (in == "properties" || in == "anyOf" || in == "oneOf" || in == "allOf") && !v.IsObject())
+}
+
+// malformed reports whether a keyword has a value that it cannot have: "properties": [] and "required": true are out there, and
+// a server that reads them into a struct refuses the whole request.
+func malformed(keyword string, v gjson.Result) bool {
+	switch keyword {
+	case "type":
+		return v.Type != gjson.String && !listOf(v, gjson.String)
+	case "description":
+		return v.Type != gjson.String
+	case "required":
+		return !listOf(v, gjson.String)
+	case "enum", "anyOf", "oneOf", "allOf":
+		return !v.IsArray()
+	case "properties":
+		return !v.IsObject()
+	}
+	return false
+}
+
+func listOf(v gjson.Result, kind gjson.Type) bool {
+	ok := v.IsArray()
+	v.ForEach(func(_, x gjson.Result) bool {
+		ok = ok && x.Type == kind
+		return ok
+	})
+	return ok
 }
 
 // member writes one schema below a keyword.
@@ -139,10 +166,13 @@ func (r SchemaRules) member(j *JSON, v gjson.Result, in string, notes *Notes) {
 	switch {
 	case r.fineMember(v, in):
 		r.write(j, v, false, notes)
-	case v.Type == gjson.True:
-		j.Raw([]byte(`{}`))
-	default:
+	case v.Type == gjson.False:
 		j.Raw([]byte(`{"not":{}}`))
+	default:
+		if v.Type != gjson.True {
+			notes.Approximate("input_schema")
+		}
+		j.Raw([]byte(`{}`))
 	}
 }
 
@@ -168,6 +198,12 @@ func (r SchemaRules) write(j *JSON, v gjson.Result, top bool, notes *Notes) {
 		j.Str("object")
 	}
 	v.ForEach(func(k, f gjson.Result) bool {
+		if r.ObjectProperties && malformed(k.Str, f) && !(top && (k.Str == "type" || k.Str == "properties")) {
+			if f.Type != gjson.Null {
+				notes.Approximate("input_schema")
+			}
+			return true
+		}
 		switch {
 		case top && k.Str == "type":
 			if f.Str != "object" {

@@ -37,6 +37,9 @@ func TestSchema(t *testing.T) {
 		{"keeps true where it is no property", `{"type":"object","properties":{"a":{"not":true,"additionalProperties":true}}}`, `{"type":"object","properties":{"a":{"not":true,"additionalProperties":true}}}`, all, nil},
 		{"makes objects of properties and alternatives that are none", `{"type":"object","properties":{"a":true,"b":false,"c":{"anyOf":[{"type":"string"},true,false]}}}`,
 			`{"type":"object","properties":{"a":{},"b":{"not":{}},"c":{"anyOf":[{"type":"string"},{},{"not":{}}]}}}`, all, nil},
+		{"leaves out what no schema may hold", `{"type":"object","required":true,"description":null,"properties":{"a":{"type":"string","required":true},"b":{"type":"object","properties":[],"enum":"x"},"c":"string","d":null,"required":{"description":["x"],"type":["string","null"]}}}`,
+			`{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"object"},"c":{},"d":{},"required":{"type":["string","null"]}}}`, all, nil},
+		{"leaves it where the rule is not asked for", `{"type":"object","properties":{"a":{"required":true}}}`, `{"type":"object","properties":{"a":{"required":true}}}`, SchemaRules{EmptyItems: true}, nil},
 		{"reads escaped keywords", `{"type":"object","properties":{"a":{"\u0074ype":"array"}}}`, `{"type":"object","properties":{"a":{"type":"array","items":{}}}}`, all, nil},
 	} {
 		t.Run(row.it, func(t *testing.T) {

@@ -35,6 +35,7 @@ var (
 	_ providers.Provider     = (*Client)(nil)
 	_ providers.TokenCounter = (*Client)(nil)
 	_ providers.Passer       = (*Client)(nil)
+	_ providers.Speaker      = (*Client)(nil)
 )
 
 // New makes the provider. Without a key it serves callers who bring their own credential.
@@ -62,10 +63,13 @@ func (c *Client) credential(call providers.Call) error {
 	return nil
 }
 
+// SpeaksMessages is true for all its models.
+func (c *Client) SpeaksMessages(string) bool { return true }
+
 // CountTokens asks Anthropic's own counter.
-func (c *Client) CountTokens(ctx context.Context, call providers.Call) (int64, error) {
+func (c *Client) CountTokens(ctx context.Context, call providers.Call) (providers.Count, error) {
 	if err := c.credential(call); err != nil {
-		return 0, err
+		return providers.Count{}, err
 	}
 	return c.Upstream.CountTokens(ctx, "/v1/messages/count_tokens", providers.Anthropic(call, c.cfg), call, countLimit)
 }

@@ -82,15 +82,15 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 }
 
 // CountTokens counts as the usage of an answer does.
-func (c *Client) CountTokens(_ context.Context, call providers.Call) (int64, error) {
+func (c *Client) CountTokens(_ context.Context, call providers.Call) (providers.Count, error) {
 	if err := c.knows(call.Model); err != nil {
-		return 0, err
+		return providers.Count{}, err
 	}
 	conv, err := call.Conversation()
 	if err != nil {
-		return 0, err
+		return providers.Count{}, err
 	}
-	return promptTokens(conv), nil
+	return providers.Count{Tokens: promptTokens(conv)}, nil
 }
 
 // Models lists the one model.

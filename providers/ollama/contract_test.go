@@ -185,6 +185,28 @@ func TestContractForcedTool(t *testing.T) {
 	}
 }
 
+// Where an answer has a format, calls stand beside it: the server alone would let none be made.
+func TestContractFormatBesideTools(t *testing.T) {
+	o := testkit.RealOllama(t)
+	c, _ := client(t, config.Provider{BaseURL: o.URL})
+	const format = `"output_config":{"format":{"type":"json_schema","schema":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}},"required":["n"],"additionalProperties":false,"$defs":{"n":{"type":"integer","enum":[1,2]}}}}},`
+	const tool = `"tools":[{"name":"get_weather","input_schema":{"type":"object","properties":{"city":{"type":"string","enum":["Oslo","Rome"]}},"required":["city"]}}],`
+	for _, stream := range []string{"true", "false"} {
+		for _, model := range []string{"echo", "agent", "coder"} {
+			m, _, err := send(t.Context(), c, call(t, model, `{"max_tokens":500,"temperature":0,"stream":`+stream+`,`+format+tool+`"messages":[{"role":"user","content":"How is it in Rome?"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// These models know no JSON: which of the two it is the grammar's first choice decides.
+			var answer struct{ N int }
+			called := len(m.Content) == 1 && m.Content[0].Name == "get_weather" && m.StopReason == "tool_use"
+			if !called && (json.Unmarshal([]byte(m.said()), &answer) != nil || answer.N < 1 || answer.N > 2) {
+				t.Errorf("%s, stream %s: answer is %+v", model, stream, m)
+			}
+		}
+	}
+}
+
 // The loop that agents live by: a call out, its result back, an answer; streamed, with thinking, twice over so that the
 // second call's id must differ.
 func TestContractToolLoop(t *testing.T) {
@@ -224,6 +246,30 @@ func TestContractToolLoop(t *testing.T) {
 			t.Fatalf("answer is %+v", m)
 		}
 		history = result + `,{"role":"assistant","content":"The tool said: Rain, 4 C"},{"role":"user","content":"And in Oslo tomorrow?"}`
+	}
+}
+
+// The server reads a tool's schema into structs and refuses the whole request for what does not fit them.
+func TestContractOddSchemas(t *testing.T) {
+	o := testkit.RealOllama(t)
+	body := `{"model":"coder","stream":false,"tools":[{"type":"function","function":{"name":"Bash","parameters":{"type":"object","properties":{"a":{"properties":[]}}}}}],"messages":[{"role":"user","content":"hi"}]}`
+	if status, _ := raw(t, o, body); status != http.StatusBadRequest {
+		t.Errorf("the server takes a list for properties: %d", status)
+	}
+	c, _ := client(t, config.Provider{BaseURL: o.URL})
+	for _, schema := range []string{
+		`{"type":"object"}`,
+		`{"type":"object","properties":{"a":true,"b":false,"c":null,"d":"string"}}`,
+		`{"type":"object","properties":{"a":{"type":"object","properties":[]},"b":{"type":["string","null"],"enum":["x",1,null]}}}`,
+		`{"type":"object","properties":{"a":{"type":null,"description":["x"],"enum":"x","required":true}},"required":true}`,
+		`{"type":"object","properties":{"a":{"anyOf":[true,{"type":"string"},null]},"b":{"anyOf":{"type":"string"}},"c":{"type":"array","items":true}}}`,
+		`{"type":["object","null"],"properties":[],"required":null,"$defs":{"x":true},"items":{}}`,
+		`{"type":"object","properties":{"a":{"type":"object","properties":{"b":{"type":"array","items":{"type":"object","properties":{"c":true}}}}}}}`,
+	} {
+		_, _, err := send(t.Context(), c, call(t, "coder", `{"max_tokens":9,"tools":[{"name":"Bash","input_schema":`+schema+`}],"messages":[{"role":"user","content":"hi"}]}`))
+		if err != nil {
+			t.Errorf("%s: %v", schema, err)
+		}
 	}
 }
 

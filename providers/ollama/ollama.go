@@ -92,23 +92,19 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	o := ollamachat.Options{Provider: c.cfg.Name, NumCtx: numCtx, KeepAlive: c.cfg.KeepAlive,
 		Thinking: about.thinking, Levels: about.levels, Vision: about.vision, Strict: call.Strict, TextTools: c.callers.For(call.Model)}
-	job, err := ollamachat.Encode(conv, call.Model, o)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := c.up.Exchange(ctx, "/api/chat", c.sign, job, call)
-	for err != nil && job.Without(err, &o) { // refused before the model was asked, so the last is the only one that costs anything
-		if job, err = ollamachat.Encode(conv, call.Model, o); err != nil {
+	var reply *providers.Reply
+	for {
+		job, err := ollamachat.Encode(conv, call.Model, o)
+		if err != nil {
 			return nil, err
 		}
-		reply, err = c.up.Exchange(ctx, "/api/chat", c.sign, job, call)
-	}
-	if err != nil {
-		var f *fault.Error
-		if errors.As(err, &f) && f.Kind == fault.ContextOverflow {
-			w.overflowed(numCtx)
+		if reply, err = c.up.Exchange(ctx, "/api/chat", c.sign, job, call); err == nil {
+			break
 		}
-		return nil, c.notRunning(err)
+		// Refused before the model was asked, so the last is the only one that costs anything.
+		if !job.Without(err, &o) && !w.overflowed(err, &o) {
+			return nil, c.notRunning(err)
+		}
 	}
 	if reply.Window = int64(c.most(about)); !call.DryRun {
 		w.watch(reply, conv, size)

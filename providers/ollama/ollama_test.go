@@ -1,6 +1,7 @@
 package ollama
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,18 +281,24 @@ func TestBadBaseURL(t *testing.T) {
 // TestSendsWithoutWhatTheServerRefuses: what a server says it cannot do beside the question is left out, once, and noted.
 func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
 	const ask = `{"max_tokens":9,"thinking":{"type":"adaptive"},"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},"messages":[{"role":"user","content":"Hi"}]}`
+	const both = `{"max_tokens":9,"thinking":{"type":"adaptive"},"tools":[{"name":"f","input_schema":{"type":"object"}}],"output_config":{"format":{"type":"json_schema","schema":{"type":"object","properties":{"n":{}}}}},"messages":[{"role":"user","content":"Hi"}]}`
 	for name, x := range map[string]struct {
+		ask      string
 		refusals []string
 		dropped  string
 		status   int
 		chats    int
 		fails    bool
 	}{
-		"it thinks no more":       {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 400, dropped: "thinking", chats: 2},
-		"it forces no more":       {refusals: []string{`{"error":"invalid JSON schema in format"}`}, status: 500, dropped: "tool_choice", chats: 2},
-		"it leaves both out":      {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"invalid JSON schema in format"}`}, status: 400, dropped: "thinking tool_choice", chats: 3},
-		"it asks only once more":  {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"\"m\" does not support thinking"}`}, status: 400, chats: 2, fails: true},
-		"it gives up on all else": {refusals: []string{`{"error":"\"m\" does not support tools"}`}, status: 400, chats: 1, fails: true},
+		"it thinks no more":                       {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 400, dropped: "thinking", chats: 2},
+		"it thinks no more, whatever the status":  {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 500, dropped: "thinking", chats: 2},
+		"it reads that in a 200, too":             {refusals: []string{`{"error":"\"m\" does not support thinking"}`}, status: 200, dropped: "thinking", chats: 2},
+		"it forces no more":                       {refusals: []string{`{"error":"invalid JSON schema in format"}`}, status: 500, dropped: "tool_choice", chats: 2},
+		"it leaves both out":                      {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"invalid JSON schema in format"}`}, status: 400, dropped: "thinking tool_choice", chats: 3},
+		"it asks only once more":                  {refusals: []string{`{"error":"\"m\" does not support thinking"}`, `{"error":"\"m\" does not support thinking"}`}, status: 400, chats: 2, fails: true},
+		"it lets no call stand beside a format":   {ask: both, refusals: []string{`{"error":"invalid JSON schema in format"}`}, status: 500, chats: 2},
+		"it gives up on a format without grammar": {ask: both, refusals: []string{`{"error":"invalid JSON schema in format"}`, `{"error":"invalid JSON schema in format"}`}, status: 500, chats: 2, fails: true},
+		"it gives up on all else":                 {refusals: []string{`{"error":"\"m\" does not support tools"}`}, status: 400, chats: 1, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)
@@ -305,7 +312,7 @@ func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
 				_, _ = io.WriteString(w, ok)
 			}
 			c, _ := client(t, config.Provider{BaseURL: s.URL})
-			_, reply, err := send(t.Context(), c, call(t, "m", ask))
+			_, reply, err := send(t.Context(), c, call(t, "m", cmp.Or(x.ask, ask)))
 			if n != x.chats || (err != nil) != x.fails {
 				t.Fatalf("%d chats, error %v", n, err)
 			}

@@ -1,6 +1,7 @@
 package ollama
 
 import (
+	"errors"
 	"math"
 	"sync"
 
@@ -23,6 +24,7 @@ const (
 	imageTokens  = 1000
 	enoughToTell = 2000 // bytes; below them a template's own words weigh too much
 	smallWindow  = 1024 // tokens; no server cuts to less
+	windowStep   = 256  // tokens; engines round a window up to a multiple of it
 )
 
 // window is the num_ctx of one model: one value for every request, since a changed value makes the server load the model
@@ -139,13 +141,25 @@ func (w *window) grow(enough func(size int) bool, why string) {
 	}
 }
 
-// overflowed hears that a prompt did not fit though it was thought to: the estimate was too low, and the next try gets more.
-func (w *window) overflowed(sent int) {
+// overflowed hears that a prompt did not fit though it was thought to: the estimate was too low. It reports whether the window can
+// be larger, and o then asks for that. A server that keeps to another limit than the one it was told gets no more from us.
+func (w *window) overflowed(err error, o *ollamachat.Options) bool {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.ContextOverflow || w.fixed {
+		return false
+	}
+	need, limit, _ := wire.Overflow(f.Message)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.fixed {
-		w.grow(func(size int) bool { return size > sent }, "the server says that a prompt did not fit")
+	if limit > 0 && (limit < int64(o.NumCtx) || limit >= int64(o.NumCtx)+windowStep || need > int64(w.most)) {
+		return false
 	}
+	w.grow(func(size int) bool { return size > o.NumCtx && int64(size) >= need }, "the server says that a prompt did not fit")
+	if w.size <= o.NumCtx {
+		return false
+	}
+	o.NumCtx = w.size
+	return true
 }
 
 // watch learns from the answer's own count of the prompt once the answer has ended.

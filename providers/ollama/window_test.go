@@ -95,29 +95,57 @@ func TestOneWindowForTwoNames(t *testing.T) {
 	}
 }
 
-// A prompt that was thought to fit and did not: the caller hears it (one attempt is one call), the next one gets more.
+// A prompt that was thought to fit and did not gets a larger window at once: an agent that hears of an overflow throws its
+// history away.
 func TestGrowsAfterAnOverflow(t *testing.T) {
-	s := serve(t)
-	s.show = limited(131072)
-	s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-		if s.chats() == 1 {
-			w.WriteHeader(http.StatusBadRequest)
-			_, _ = io.WriteString(w, `{"error":"the input length exceeds the context length"}`)
-			return
-		}
-		_, _ = io.WriteString(w, ok)
+	const unknown = `{"error":"the input length exceeds the context length"}`
+	for name, c := range map[string]struct {
+		cfg  config.Provider
+		most int      // of the model
+		says []string // what the server answers; then it is content
+		want []int    // num_ctx sent
+		over bool     // the caller hears of the overflow
+	}{
+		"it asks for twice as much":                      {most: 131072, says: []string{unknown}, want: []int{32768, 65536}},
+		"it asks for as much as the model can have":      {most: 131072, says: []string{unknown, unknown, unknown}, want: []int{32768, 65536, 131072}, over: true},
+		"it asks for what the server counted":            {most: 262144, says: []string{figures(70_000, 32768)}, want: []int{32768, 131072}},
+		"it knows that a window is rounded up":           {most: 131072, says: []string{figures(40_000, 33_000)}, want: []int{32768, 65536}},
+		"it asks for no more than can be":                {most: 40_000, says: []string{figures(40_001, 32768)}, want: []int{32768}, over: true},
+		"it leaves a server alone that has its own mind": {most: 131072, says: []string{figures(5000, 4096)}, want: []int{32768}, over: true},
+		"it keeps to a number that is set":               {cfg: config.Provider{NumCtx: 8192}, most: 131072, says: []string{unknown}, want: []int{8192}, over: true},
+		"it keeps to the model's limit":                  {most: 8192, says: []string{unknown}, want: []int{8192}, over: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			s.show = limited(c.most)
+			s.chat = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+				if n := s.chats(); n <= len(c.says) {
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, c.says[n-1])
+					return
+				}
+				_, _ = io.WriteString(w, ok)
+			}
+			c.cfg.BaseURL = s.URL
+			p, log := client(t, c.cfg)
+			_, _, err := send(t.Context(), p, call(t, "m", prompt(10)))
+			if over := kindOf(err) == fault.ContextOverflow; over != c.over || err != nil && !over {
+				t.Errorf("got %v", err)
+			}
+			for i, want := range c.want {
+				if got := s.sent(t, i).Options.NumCtx; got != want {
+					t.Errorf("chat %d: num_ctx is %d, want %d", i, got, want)
+				}
+			}
+			if s.chats() != len(c.want) || len(c.want) > 1 && len(log.AllEntries()) == 0 {
+				t.Errorf("%d chats, %d lines logged", s.chats(), len(log.AllEntries()))
+			}
+		})
 	}
-	c, log := client(t, config.Provider{BaseURL: s.URL})
-	_, _, err := send(t.Context(), c, call(t, "m", prompt(10)))
-	if kindOf(err) != fault.ContextOverflow || s.chats() != 1 {
-		t.Fatalf("got %v after %d chats", err, s.chats())
-	}
-	if _, _, err := send(t.Context(), c, call(t, "m", prompt(10))); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.sent(t, 1).Options.NumCtx; got != 65536 || len(log.AllEntries()) != 1 {
-		t.Errorf("num_ctx is %d, %d lines logged", got, len(log.AllEntries()))
-	}
+}
+
+func figures(prompt, limit int) string {
+	return fmt.Sprintf(`{"error":"request (%d tokens) exceeds the available context size (%d tokens), try increasing it"}`, prompt, limit)
 }
 
 // The server's own counts teach how many tokens a byte has here.

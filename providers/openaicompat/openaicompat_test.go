@@ -312,3 +312,142 @@ func TestModelsAndPing(t *testing.T) {
 		t.Error("nobody is there, and it is healthy")
 	}
 }
+
+// A server that takes no user behind a result is asked once more with the assistant between, and the next time at once.
+func TestBridge(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"object":"error","message":"Unexpected role 'user' after role 'tool'","type":"invalid_request_message_order","param":null,"code":"3230"}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"r"}]},{"role":"user","content":"and"},{"role":"user","content":"more"}]}`
+	for _, want := range [][]string{{"user assistant tool user user", "user assistant tool assistant user user"}, {"user assistant tool assistant user user"}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			var roles []string
+			for _, m := range got[i].body["messages"].([]any) {
+				roles = append(roles, m.(map[string]any)["role"].(string))
+			}
+			if s := strings.Join(roles, " "); s != want[i] {
+				t.Errorf("call %d: %s, want %s", i, s, want[i])
+			}
+		}
+	}
+}
+
+// A server that thinks by itself and misses the reasoning of earlier calls is given it, or told that there is none, and from then
+// on at once; nobody else is.
+func TestReasoningBack(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":{"message":"thinking is enabled but reasoning_content is missing in assistant tool call message at index 1","type":"invalid_request_error"}}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},
+		{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"tool_use","id":"a","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"r"}]},
+		{"role":"assistant","content":[{"type":"tool_use","id":"b","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"b","content":"r"}]}]}`
+	for _, want := range [][][2]any{{{nil, nil}, {"hm", ""}}, {{"hm", ""}}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			m := got[i].body["messages"].([]any)
+			if a, b := m[1].(map[string]any)["reasoning_content"], m[3].(map[string]any)["reasoning_content"]; a != want[i][0] || b != want[i][1] {
+				t.Errorf("call %d: %v and %v, want %v", i, a, b, want[i])
+			}
+		}
+	}
+}
+
+// Ids that are too long for a server are hashes for it from its first refusal on, the same for a call and its result.
+func TestShortIDs(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries == 1 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":{"message":"Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string with length 46 instead.","type":"invalid_request_error","code":"string_above_max_length"}}`)
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const long = "chatcmpl-tool-0123456789abcdef0123456789abcdef"
+	const turns = `{"model":"asked","max_tokens":5,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"tool_use","id":"` + long + `","name":"f","input":{}}]},
+		{"role":"user","content":[{"type":"tool_result","tool_use_id":"` + long + `","content":"r"}]}]}`
+	for _, want := range [][]bool{{true, false}, {false}} {
+		rep, err := c.Send(context.Background(), call(t, turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		got := calls()
+		if len(got) != len(want) {
+			t.Fatalf("%d calls, want %d", len(got), len(want))
+		}
+		for i := range got {
+			m := got[i].body["messages"].([]any)
+			id := m[1].(map[string]any)["tool_calls"].([]any)[0].(map[string]any)["id"].(string)
+			if (id == long) != want[i] || len(id) > 40 != want[i] || m[2].(map[string]any)["tool_call_id"] != id {
+				t.Errorf("call %d: %s and %v", i, id, m[2])
+			}
+		}
+	}
+}
+
+// A model that reasons behind an address that does not tell says step by step what it will not have, and is remembered.
+func TestUnknownReasoner(t *testing.T) {
+	tries := 0
+	c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, r *http.Request) {
+		if tries++; tries <= 2 {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, []string{`{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."}}`,
+				`{"error":{"message":"Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported."}}`}[tries-1])
+			return
+		}
+		_, _ = io.WriteString(w, reply)
+	})
+	const asked = `{"model":"asked","max_tokens":5,"temperature":0.2,"messages":[{"role":"user","content":"q"}]}`
+	for _, want := range []int{3, 1} {
+		rep, err := c.Send(context.Background(), call(t, asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rep.Close()
+		if dropped := strings.Join(rep.Notes.Fields(), " "); dropped != "temperature" {
+			t.Errorf("dropped %q", dropped)
+		}
+		got := calls()
+		if len(got) != want {
+			t.Fatalf("%d calls, want %d", len(got), want)
+		}
+		last := got[len(got)-1].body
+		_, limit := last["max_tokens"]
+		if _, warm := last["temperature"]; limit || warm || last["max_completion_tokens"] != 5.0 {
+			t.Errorf("sent %v", last)
+		}
+	}
+}

@@ -34,7 +34,10 @@ type Client struct {
 	callers *providers.Callers
 }
 
-var _ providers.Provider = (*Client)(nil)
+var (
+	_ providers.Provider = (*Client)(nil)
+	_ providers.Speaker  = (*Client)(nil)
+)
 
 // New makes the provider.
 func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
@@ -47,7 +50,7 @@ func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {
 
 // Send carries out one attempt.
 func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Reply, error) {
-	if speaksMessages(call.Model) {
+	if c.SpeaksMessages(call.Model) {
 		return c.Verbatim(ctx, "/messages", c.signMessages(call), call)
 	}
 	conv, err := call.Conversation()
@@ -66,8 +69,8 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	})
 }
 
-// speaksMessages says which models OpenRouter serves by Anthropic's own interface without a translation of its own.
-func speaksMessages(model string) bool {
+// SpeaksMessages says which models OpenRouter serves by Anthropic's own interface without a translation of its own.
+func (c *Client) SpeaksMessages(model string) bool {
 	return strings.HasPrefix(model, "anthropic/") || strings.HasPrefix(model, "~anthropic/")
 }
 

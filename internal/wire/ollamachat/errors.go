@@ -32,11 +32,12 @@ func (j *Job) DecodeError(status int, h http.Header, body []byte) *fault.Error {
 // anything: o is then changed so that the same request goes without. Each change is made once.
 func (j *Job) Without(err error, o *Options) bool {
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+	// Its word counts, not the status: a proxy in between, or a 200, may have taken that away.
+	if !errors.As(err, &f) || f.Kind != fault.Invalid && f.Kind != fault.Upstream {
 		return false
 	}
 	switch text := strings.ToLower(f.Message); {
-	case len(j.forced) > 0 && !o.NoForce && strings.Contains(text, "json schema in format"):
+	case (len(j.forced) > 0 || j.beside) && !o.NoForce && strings.Contains(text, "json schema in format"):
 		o.NoForce = true
 	case o.Thinking != No && strings.Contains(text, "does not support thinking"):
 		o.Thinking = No

@@ -17,6 +17,7 @@ type Job struct {
 	asked string // the caller's word for it, echoed in the answer
 
 	forced []wire.Tool // one of them must be called, and format says so
+	beside bool        // any of them may be called in the place of an answer that has a format
 	called bool
 	said   bool // text has begun
 	engine *wire.Engine

@@ -12,7 +12,8 @@ import (
 
 // Decode reads a whole reply. A server that streams though it was not asked to is understood as well.
 func (j *Job) Decode(body []byte) (*messages.Response, error) {
-	if body = wire.Trim(body); messages.Valid(body) != nil {
+	body, err := messages.Mended(wire.Trim(body))
+	if err != nil {
 		if bytes.IndexByte(body, '\n') < 0 {
 			return nil, broken("bad_body", "the upstream's answer is no JSON")
 		}

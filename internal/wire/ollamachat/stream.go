@@ -62,11 +62,11 @@ func (s *lines) next() error {
 }
 
 func (s *lines) line(line []byte) error {
-	if messages.Valid(line) != nil {
+	line, err := messages.Mended(line)
+	if err != nil {
 		if !begins(line) {
 			return broken("protocol", "the upstream sent a line that is no JSON")
 		}
-		var err error
 		if line, err = s.document(line); err != nil {
 			return err
 		}

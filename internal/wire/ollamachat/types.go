@@ -24,7 +24,7 @@ type Options struct {
 	Vision    Capability // can it see images?
 	Strict    bool       // refuse what would be dropped
 	TextTools wire.TextTools
-	NoForce   bool // a tool that must be called is only offered
+	NoForce   bool // no call is made a format: one that must be made is only offered, none stands beside the answer's own
 }
 
 func (o *Options) provider() string {

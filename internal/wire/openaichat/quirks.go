@@ -30,6 +30,8 @@ type Quirks struct {
 	NoFiles bool `json:"no_files"`
 	// CallID is the form of call ids: empty (as they are) or mistral9 (nine letters or digits).
 	CallID string `json:"call_id"`
+	// Prefix marks a last message of the assistant as the beginning of the answer; the server refuses it without.
+	Prefix bool `json:"prefix"`
 	// SafetyIdentifier sends a hash of metadata.user_id.
 	SafetyIdentifier bool `json:"safety_identifier"`
 
@@ -87,8 +89,11 @@ func (q *Quirks) caches(model string) bool {
 }
 
 func (q *Quirks) callID() func(string) string {
-	if q.CallID == "mistral9" {
+	switch {
+	case q.CallID == "mistral9":
 		return mistral9
+	case q.MaxCallID > 0:
+		return wire.ShortID(q.MaxCallID)
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ var _ wire.Job = (*Job)(nil)
 // Encode translates one request for the model. The errors are *fault.Error of kind Invalid and name the field that this
 // target cannot honour.
 func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
+	if q.Reasoning && q.ReasoningBack == "" {
+		q.ReasoningBack = "reasoning_content"
+	}
 	p, err := wire.Prepare(c, wire.Rules{
 		Files:         !q.NoFiles,
 		FileNames:     true,
@@ -56,7 +59,7 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 		echoed = strings.TrimPrefix(q.Provider+"/"+model, "/")
 	}
 	j := &Job{body: e.j.Bytes(), notes: e.notes, quirks: q, stops: c.StopSequences,
-		opts: wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName}}
+		opts: wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName, Tools: p.ToolNames()}}
 	j.opts.TextTools(q.TextTools, p, c, &j.notes)
 	j.engine = wire.NewEngine(j.opts)
 	return j, nil
@@ -81,6 +84,8 @@ type encoder struct {
 	reasoner wire.OpenAIModel
 	caches   bool
 	scratch  []byte
+
+	behindResults bool // the newest message is a result
 }
 
 // size is about how long the body will be, so that it is allocated once.
@@ -143,7 +148,7 @@ func (e *encoder) request() error {
 }
 
 func (e *encoder) limitField() string {
-	if e.reasoner.Reasons {
+	if e.reasoner.Reasons || e.q.MaxCompletion {
 		return "max_completion_tokens"
 	}
 	return e.q.maxTokensField()
@@ -162,7 +167,7 @@ func (e *encoder) messages() {
 	for i := range e.p.Turns {
 		switch t := &e.p.Turns[i]; t.Role {
 		case messages.RoleAssistant:
-			e.assistant(t)
+			e.assistant(t, i == len(e.p.Turns)-1)
 		default:
 			e.user(t)
 		}
@@ -187,7 +192,12 @@ func (e *encoder) user(t *wire.Turn) {
 		j.Lit(t.Results[i].Text)
 		j.End()
 	}
+	e.behindResults = e.behindResults || len(t.Results) > 0
 	if len(t.Parts) > 0 {
+		if e.behindResults && e.q.Bridge {
+			e.bridge()
+		}
+		e.behindResults = false
 		j.Obj()
 		e.role(t.Role)
 		e.content(t.Parts)
@@ -195,10 +205,21 @@ func (e *encoder) user(t *wire.Turn) {
 	}
 }
 
-func (e *encoder) assistant(t *wire.Turn) {
+// bridge writes what the assistant might have said between results and the user's next words.
+func (e *encoder) bridge() {
+	e.notes.Approximate("tool_result")
+	e.j.Obj()
+	e.role("assistant")
+	e.j.Key("content")
+	e.j.Str("I have the results.")
+	e.j.End()
+}
+
+func (e *encoder) assistant(t *wire.Turn, last bool) {
 	if len(t.Parts)+len(t.Calls) == 0 {
 		return // thinking alone is no message
 	}
+	e.behindResults = false
 	j := e.j
 	j.Obj()
 	e.role("assistant")
@@ -229,6 +250,9 @@ func (e *encoder) assistant(t *wire.Turn) {
 			j.End()
 		}
 		j.EndArr()
+	} else if last && e.q.Prefix {
+		j.Key("prefix")
+		j.Bool(true)
 	}
 	j.End()
 }
@@ -247,7 +271,7 @@ func (e *encoder) reasoningBack(t *wire.Turn) {
 			}
 		}
 		// In thinking mode a turn with calls must have the member, even when its reasoning was some other model's and is gone.
-		if len(parts) > 0 || e.c.Thinking.On() {
+		if len(parts) > 0 || e.c.Thinking.On() || e.q.Reasoning {
 			e.j.Key("reasoning_content")
 			e.j.Lit(wire.JoinText(parts, "\n\n"))
 		}
@@ -416,7 +440,7 @@ func (e *encoder) sampling() error {
 	number := func(name, value string) {
 		switch {
 		case value == "":
-		case e.reasoner.Reasons:
+		case e.reasoner.Reasons, e.q.NoSampling && name != "top_k":
 			e.notes.Drop(name)
 		default:
 			j.Key(name)

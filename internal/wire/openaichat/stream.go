@@ -26,6 +26,7 @@ type decoder struct {
 
 	state   details // opaque reasoning state not yet handed over
 	refused bool    // refusal text was shown
+	said    bool    // text or a call came: more than reasoning
 	usage   messages.Usage
 	counted bool // usage holds figures
 	fresh   bool // usage was read since it was last handed over
@@ -54,6 +55,7 @@ type top struct{ choice gjson.Result }
 // members reads the outermost object: usage first of all, for an error may come with it and may have cost something.
 func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 	var failure, object, usage gjson.Result
+	doc := v
 	v.ForEach(func(k, f gjson.Result) bool {
 		switch k.Str {
 		case "choices":
@@ -71,7 +73,7 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 				usage = u
 			}
 			if e := f.Get("error"); wire.IsError(e) {
-				failure = e
+				failure, doc = e, e
 			}
 		case "error":
 			if wire.IsError(f) {
@@ -86,7 +88,7 @@ func (d *decoder) members(v gjson.Result, outcome string) (c top, err error) {
 	})
 	d.count(usage)
 	if failure.Exists() || object.Exists() {
-		return c, d.Inside([]byte(v.Raw), outcome)
+		return c, d.Inside([]byte(doc.Raw), outcome)
 	}
 	return c, nil
 }
@@ -170,7 +172,9 @@ func (d *decoder) readChoice(v gjson.Result) (ch choice) {
 				ch.native = f.Str
 			}
 		case "stop_reason", "matched_stop":
-			ch.stopped = messages.LiteralOf(f)
+			if l := messages.LiteralOf(f); !l.Empty() {
+				ch.stopped = l
+			}
 		case "error":
 			if wire.IsError(f) {
 				ch.failure = f
@@ -203,6 +207,10 @@ func (d *decoder) speech(v gjson.Result, whole bool) {
 			calls = f
 		case "function_call":
 			call = f
+		case "annotations":
+			d.lost(f, "reply.annotations")
+		case "images", "audio":
+			d.lost(f, "reply.content_part")
 		}
 		return true
 	})
@@ -220,6 +228,17 @@ func (d *decoder) speech(v gjson.Result, whole bool) {
 	}
 	if call.IsObject() { // the dialect's first form: one call, without an id
 		d.piece(-1, "", call, whole)
+	}
+}
+
+// lost notes a part of the answer that no block of ours holds, unless it is null or empty, as many servers always send it.
+func (d *decoder) lost(v gjson.Result, field string) {
+	something := false
+	if v.IsArray() || v.IsObject() {
+		v.ForEach(func(_, _ gjson.Result) bool { something = true; return false })
+	}
+	if something {
+		d.j.notes.Drop(field)
 	}
 }
 
@@ -288,6 +307,7 @@ func (d *decoder) content(v gjson.Result) {
 
 func (d *decoder) text(l messages.Literal) {
 	if !l.Empty() {
+		d.said = true
 		d.handOver()
 		d.e.Text(l)
 	}
@@ -324,28 +344,32 @@ func (d *decoder) piece(index int, id string, function gjson.Result, whole bool)
 				p.Name = strings.Clone(f.Str)
 			}
 		case "arguments":
-			if f.IsObject() {
+			switch {
+			case f.IsObject():
 				p.Input = jsontext.Value(messages.RawOf(f))
-			} else {
+			case f.Type == gjson.String, f.Type == gjson.Null:
 				p.Args = messages.LiteralOf(f)
+			default: // a list or a number is no arguments, and never none
+				p.Args = messages.Quote(f.Raw)
 			}
 		}
 		return true
 	})
+	d.said = true
 	d.handOver()
 	d.e.Call(p)
 }
 
 // failed finds the failures that show in a choice: an error of its own, the finish reason error, or a native reason that
-// tells of one when nothing was said.
+// tells of one when there is no more than reasoning.
 func (d *decoder) failed(ch *choice, outcome string) error {
 	switch {
 	case ch.failure.Exists():
 		return d.Inside([]byte(ch.failure.Raw), outcome)
 	case ch.finish == "error":
 		return d.Broken(outcome, errorFinish)
-	case errorNative(ch.native) && !d.e.Started() && len(d.state.entries) == 0:
-		return d.Broken(outcome, "the upstream's model stopped with "+strings.Clone(ch.native)+" and said nothing")
+	case errorNative(ch.native) && !d.said:
+		return d.Broken(outcome, "the upstream's model stopped with "+strings.Clone(ch.native)+" and gave no answer")
 	}
 	return nil
 }

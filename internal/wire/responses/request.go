@@ -42,8 +42,11 @@ func Encode(c *messages.Conversation, model string, q Quirks) (*Job, error) {
 		LegalName:     wire.OpenAIName,
 		Strict:        q.Strict,
 	}
-	if q.ShortCallIDs {
-		rules.CallID = shortID
+	switch {
+	case q.MaxCallID > 0:
+		rules.CallID = wire.ShortID(q.MaxCallID)
+	case q.ShortCallIDs:
+		rules.CallID = wire.ShortID(maxCallID)
 	}
 	p, err := wire.Prepare(c, rules)
 	if err != nil {
@@ -78,15 +81,6 @@ func (j *Job) Notes() wire.Notes { return j.notes }
 
 // Usage is what the upstream reported; final once the answer has ended.
 func (j *Job) Usage() messages.Usage { return j.engine.Total() }
-
-// shortID makes one id of a long one, the same for a call and its result.
-func shortID(id string) string {
-	if len(id) <= maxCallID {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return "call_" + hex.EncodeToString(sum[:16])
-}
 
 // size is about how long the body will be, so that it is mostly allocated once.
 func size(c *messages.Conversation) int {
