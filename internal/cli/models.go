@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -287,15 +286,7 @@ func (l *listing) print(env *Env) error {
 	if len(l.Entries) == 0 {
 		fmt.Fprint(env.Stdout, "Nothing is set yet. Give an agent its own model:\n  signalbox models set oss:code-reviewer ollama/codellama\n")
 	} else {
-		t := table{head: []column{{"KIND", false}, {"NAME", false}, {"TARGET", false}, {"SETTINGS", false}, {"FROM", false}}, color: color}
-		for _, e := range l.Entries {
-			from := short(env, e.File)
-			if e.Line > 0 {
-				from += ":" + strconv.Itoa(e.Line)
-			}
-			t.rows = append(t.rows, []string{e.Kind, shown(e.Name), shown(e.Target), shown(e.settings()), shown(from)})
-		}
-		if err := t.print(env.Stdout); err != nil {
+		if err := printEntries(env, l.Entries); err != nil {
 			return err
 		}
 	}
@@ -320,6 +311,14 @@ func (l *listing) print(env *Env) error {
 		fmt.Fprintf(env.Stdout, "%s %s\n", paint(color, styleBad, "!"), printable(n))
 	}
 	return nil
+}
+
+func printEntries(env *Env, entries []entryLine) error {
+	t := table{head: []column{{"KIND", false}, {"NAME", false}, {"TARGET", false}, {"SETTINGS", false}, {"FROM", false}}, color: env.Color(env.Stdout)}
+	for _, e := range entries {
+		t.rows = append(t.rows, []string{e.Kind, shown(e.Name), shown(e.Target), shown(e.settings()), shown(place(env, config.Origin{File: e.File, Line: e.Line}))})
+	}
+	return t.print(env.Stdout)
 }
 
 func (e *entryLine) settings() string {
