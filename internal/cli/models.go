@@ -73,7 +73,7 @@ the gateway that runs on the port, else those of an Ollama that answers and thos
 			return err
 		}
 		l := &listing{Entries: entriesOf(cfg, *provider), Notes: []string{}}
-		l.Models, l.Gateway, l.Notes = offers(cmd.Context(), env, cfg, g, *provider)
+		l.Models, l.Gateway, l.Notes = offers(cmd.Context(), env, cfg, g, *provider, gatewayListLimit)
 		if asJSON(cmd) {
 			writeJSON(env.Stdout, l)
 			return nil
@@ -157,11 +157,11 @@ func providerForm(cfg *config.Config, target string) string {
 }
 
 // offers are the models of the providers, sorted: from the gateway that runs, else from every Ollama, and those that only the
-// configuration names. The notes say what could not be asked.
-func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provider string) (models []modelLine, gateway string, notes []string) {
+// configuration names; each may take as long as patience. The notes say what could not be asked.
+func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provider string, patience time.Duration) (models []modelLine, gateway string, notes []string) {
 	models, notes = []modelLine{}, []string{}
 	complete := map[string]bool{} // Ollamas whose list is known
-	list, ok := gatewayModels(g)
+	list, ok := gatewayModels(g, patience)
 	if ok {
 		gateway = g.url
 		for _, m := range list {
@@ -174,7 +174,7 @@ func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provi
 			if p.Kind != "ollama" || provider != "" && name != provider {
 				continue
 			}
-			list, err := ollamaModels(ctx, env, p)
+			list, err := ollamaModels(ctx, env, p, patience)
 			if err != nil {
 				notes = append(notes, err.Error())
 				continue
@@ -208,14 +208,14 @@ func sameModel(a, b string) bool {
 }
 
 // gatewayModels asks a running gateway, page by page; false when none answers. Aliases are left out: they are entries.
-func gatewayModels(g *gateway) ([]modelLine, bool) {
-	if g == nil || !answers(g) {
+func gatewayModels(g *gateway, patience time.Duration) ([]modelLine, bool) {
+	if !answers(g, patience) {
 		return nil, false
 	}
 	var out []modelLine
 	after := ""
 	for range 100 { // 100,000 models are more than anybody offers
-		a, err := ask(g.url, "/v1/models?limit=1000"+after, config.Secret{}, gatewayListLimit)
+		a, err := ask(g.url, "/v1/models?limit=1000"+after, config.Secret{}, patience)
 		if err != nil || a.status != 200 {
 			return nil, false
 		}
@@ -244,17 +244,17 @@ func gatewayModels(g *gateway) ([]modelLine, bool) {
 }
 
 // answers reports whether the gateway of a port is up, whoever started it.
-func answers(g *gateway) bool {
-	a, err := ask(g.url, "/livez", config.Secret{}, 2*time.Second)
+func answers(g *gateway, patience time.Duration) bool {
+	a, err := ask(g.url, "/livez", config.Secret{}, min(patience, 2*time.Second))
 	return err == nil && a.ours
 }
 
 // ollamaModels asks an Ollama for what it has. The error says what is wrong and what to do.
-func ollamaModels(ctx context.Context, env *Env, p config.Provider) ([]modelLine, error) {
+func ollamaModels(ctx context.Context, env *Env, p config.Provider, patience time.Duration) ([]modelLine, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(ctx, ollamaListLimit)
+	ctx, cancel := context.WithTimeout(ctx, min(patience, ollamaListLimit))
 	defer cancel()
 	up, err := ollama.New(p, providers.Deps{Log: silent(), Now: env.Now, Version: env.Version})
 	if err != nil {

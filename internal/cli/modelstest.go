@@ -34,7 +34,8 @@ func newModelsTestCommand(env *Env) *cobra.Command {
 cost: through the gateway that runs on the port, else through one that lives as long as the command. No fallback counts: another
 target's answer is a failure. Where the answer was free a second request shows whether the model calls tools; --tools asks always.
 Exit code 5 when the target cannot serve.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completer{env}.oneTarget,
 	}
 	port := addPort(cmd)
 	tools := cmd.Flags().Bool("tools", false, "ask for a tool call even where it costs money; --tools=false never")
@@ -55,7 +56,7 @@ Exit code 5 when the target cannot serve.`,
 		}
 		p := &probe{target: args[0], gateway: g.url, url: g.url}
 		wrong := cfg.CheckTarget(p.target)
-		if !answers(g) {
+		if !answers(g, 2*time.Second) {
 			if wrong != "" {
 				return failText(exitUsage, wrong)
 			}

@@ -48,8 +48,9 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 	root.AddCommand(
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
-		newModelsCommand(env), newAgentModelCheckCommand(env), newConfigCommand(env), newCostsCommand(env), newVersionCommand(env),
+		newModelsCommand(env), newAgentModelCheckCommand(env), newConfigCommand(env), newCostsCommand(env), newManCommand(env), newVersionCommand(env),
 	)
+	addCompletions(env, root)
 	return root
 }
 
