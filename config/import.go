@@ -42,6 +42,21 @@ func Import(data []byte) (from string, out []byte, err error) {
 	return from, d.write(from), nil
 }
 
+// ImportFile is Import for a file; a file that is missing is an *Error too.
+func ImportFile(name string) (from string, out []byte, err error) {
+	data, _, err := readFile(name)
+	if err != nil {
+		return "", nil, &Error{File: name, Message: cause(err)}
+	}
+	if from, out, err = Import(data); err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			e.File = name
+		}
+	}
+	return from, out, err
+}
+
 // draft is a configuration that is being put together, in the order in which it is written.
 type draft struct {
 	listen, fallback string
@@ -438,9 +453,12 @@ func kindByAddress(name, base string) address {
 	return address{kind: "openai"}
 }
 
+// unnameable is what no provider's name may hold.
+var unnameable = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
 // provider adds a provider under a name that may be used and is free.
 func (d *draft) provider(theirs string, a address, base string) *draftProvider {
-	name := strings.Trim(regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(theirs, "-"), "-._")
+	name := strings.Trim(unnameable.ReplaceAllString(theirs, "-"), "-._")
 	if name == "" || len(name) > 60 || slices.Contains(reserved, strings.ToLower(name)) || name == "signalbox" {
 		name = "up-" + name[:min(len(name), 50)]
 	}
@@ -506,7 +524,7 @@ func (d *draft) secret(n *node, up *draftProvider) (ref, remark string) {
 	case strings.HasPrefix(value, "file:"):
 		return value, ""
 	}
-	name := strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(up.name, "_")) + "_API_KEY"
+	name := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(up.name)) + "_API_KEY"
 	return "env:" + name, "the key stands in the other file and was not copied; set " + name + ", or write file:/path"
 }
 
@@ -685,19 +703,4 @@ func stringEnd(data []byte, i int) int {
 		}
 	}
 	return len(data)
-}
-
-// ImportFile is Import for a file; a file that is missing is an *Error too.
-func ImportFile(name string) (from string, out []byte, err error) {
-	data, _, err := readFile(name)
-	if err != nil {
-		return "", nil, &Error{File: name, Message: cause(err)}
-	}
-	if from, out, err = Import(data); err != nil {
-		var e *Error
-		if errors.As(err, &e) {
-			e.File = name
-		}
-	}
-	return from, out, err
 }

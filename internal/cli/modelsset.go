@@ -278,11 +278,10 @@ func warn(env *Env, cmd *cobra.Command, format string, args ...any) {
 func newModelsUnsetCommand(env *Env) *cobra.Command {
 	var f entryFlags
 	cmd := &cobra.Command{
-		Use:   "unset NAME",
-		Short: "Take the target of an agent, command, skill or hook away",
-		Long:  "Take an entry out of the user's ~/.oss/config.json, with --project out of this folder's. Exit code 1 when there is none.",
-		Args:  cobra.ExactArgs(1),
-
+		Use:               "unset NAME",
+		Short:             "Take the target of an agent, command, skill or hook away",
+		Long:              "Take an entry out of the user's ~/.oss/config.json, with --project out of this folder's. Exit code 1 when there is none.",
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completer{env}.entryArgs(&f, false),
 	}
 	addEntryFlags(cmd, &f)
