@@ -525,6 +525,9 @@ func (d *draft) secret(n *node, up *draftProvider) (ref, remark string) {
 		return value, ""
 	}
 	name := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(up.name)) + "_API_KEY"
+	if !variableName(name) {
+		name = "UP_" + name // an address as a name begins with a digit, and no variable may
+	}
 	return "env:" + name, "the key stands in the other file and was not copied; set " + name + ", or write file:/path"
 }
 
