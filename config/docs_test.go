@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/configuration.md anew")
+var update = flag.Bool("update", false, "write the table of docs/configuration.md and schema.json anew")
 
 // TestDocs holds the table of keys in docs/configuration.md to the types and their comments.
 func TestDocs(t *testing.T) {
@@ -38,7 +38,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-func table(t *testing.T) string {
+// commentsOf are the comments of the fields by Type.Field, in one line each.
+func commentsOf(t *testing.T) map[string]string {
 	comments := map[string]string{} // by Type.Field
 	note := func(n ast.Node) bool {
 		ts, ok := n.(*ast.TypeSpec)
@@ -67,6 +68,11 @@ func table(t *testing.T) string {
 			ast.Inspect(d, func(n ast.Node) bool { _, decl := n.(*ast.GenDecl); return decl || note(n) })
 		}
 	}
+	return comments
+}
+
+func table(t *testing.T) string {
+	comments := commentsOf(t)
 	var b strings.Builder
 	b.WriteString("| key | environment | what |\n| --- | --- | --- |\n")
 	var walk func(typ reflect.Type, path string)
@@ -78,10 +84,7 @@ func table(t *testing.T) string {
 			if name == "" {
 				continue
 			}
-			key, comment := join(path, name), comments[typ.Name()+"."+f.Name]
-			if rest, ok := strings.CutPrefix(comment, f.Name+" "); ok { // Go comments begin with Go's name
-				comment = name + " " + rest
-			}
+			key, comment := join(path, name), inYAML(comments[typ.Name()+"."+f.Name], f.Name, name)
 			_, leaf := reflect.New(f.Type).Interface().(scalar)
 			switch {
 			case !leaf && f.Type.Kind() == reflect.Struct:
@@ -116,4 +119,12 @@ func table(t *testing.T) string {
 	}
 	walk(reflect.TypeFor[Config](), "")
 	return b.String()
+}
+
+// inYAML is a comment with the name of the key: Go's begin with Go's name.
+func inYAML(comment, field, key string) string {
+	if rest, ok := strings.CutPrefix(comment, field+" "); ok {
+		return key + " " + rest
+	}
+	return comment
 }

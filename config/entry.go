@@ -60,27 +60,8 @@ func NewEntry(target, thinking, effort string) (Entry, error) {
 	return e, nil
 }
 
-// EntryFor finds the entry of a name: the one that is written so, else the pattern that fits and has the most letters beside
-// its *. The key is the name as the configuration has it.
-func EntryFor(entries map[string]Entry, name string) (key string, e Entry, ok bool) {
-	if e, ok := entries[name]; ok {
-		return name, e, true
-	}
-	best := -1
-	for pattern, entry := range entries {
-		literal := len(pattern) - strings.Count(pattern, "*")
-		if literal == len(pattern) || !fits(pattern, name) {
-			continue
-		}
-		if literal > best || literal == best && pattern < key {
-			best, key, e, ok = literal, pattern, entry, true
-		}
-	}
-	return key, e, ok
-}
-
-// fits reports whether a name is one that a pattern stands for; * is any run of characters, none included.
-func fits(pattern, name string) bool {
+// Match reports whether a name is one that a pattern stands for: each * is any run of characters, none included.
+func Match(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	first, last := parts[0], parts[len(parts)-1]
 	if len(parts) == 1 {

@@ -86,22 +86,6 @@ func UserFile(getenv func(string) string, home string) string {
 	return filepath.Join(xdg, "signalbox", "config.yaml")
 }
 
-// Chain are the targets to try after an entry's own, as written; none when chains are not armed. The entry's own win over those of
-// its target as it is written, of the target itself, and of the longest pattern that fits.
-func (c *Config) Chain(e Entry) []string {
-	if !c.FallbackOn() {
-		return nil
-	}
-	if len(e.Fallbacks) > 0 {
-		return e.Fallbacks
-	}
-	if chain, ok := c.Fallbacks[e.Target]; ok {
-		return chain
-	}
-	chain, _ := longest(c.Fallbacks, c.Resolve(e.Target))
-	return chain
-}
-
 // PriceOf is the price that the configuration itself gives a target; false when it gives none.
 func (c *Config) PriceOf(target string) (Price, bool) { return longest(c.Prices, target) }
 
@@ -112,7 +96,7 @@ func longest[V any](m map[string]V, name string) (v V, ok bool) {
 	}
 	best := -1
 	for pattern, value := range m {
-		if strings.Contains(pattern, "*") && len(pattern) > best && fits(pattern, name) {
+		if strings.Contains(pattern, "*") && len(pattern) > best && Match(pattern, name) {
 			best, v, ok = len(pattern), value, true
 		}
 	}

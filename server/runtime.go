@@ -2,7 +2,6 @@ package server
 
 import (
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -74,7 +73,9 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 	g := &generation{pricing: prices}
 	g.refs.Store(1)
 	lists := routes.NewLists(reg, s.now, func(provider string, models []providers.Model) { s.learned(g, provider, models) })
-	table, err := routing.NewTable(s.settings(cfg, lists))
+	settings := routing.SettingsOf(cfg)
+	settings.Offers = lists.Offers
+	table, err := routing.NewTable(settings)
 	if err != nil {
 		return nil, err
 	}
@@ -144,26 +145,6 @@ func targets(cfg *config.Config) []string {
 		out = append(out, "anthropic/"+cfg.ClaudeModel)
 	}
 	return out
-}
-
-// prefixes tell the kinds of entries apart in an agent's identity.
-var prefixes = map[string]string{"agents": "", "commands": "command:", "skills": "skill:", "hooks": "hook:"}
-
-func (s *Server) settings(cfg *config.Config, lists *routes.Lists) routing.Settings {
-	names := make([]string, 0, len(cfg.Providers))
-	for name := range cfg.Providers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	agents := map[string]config.Entry{}
-	for kind, entries := range cfg.Entries() {
-		for name, e := range entries {
-			agents[prefixes[kind]+name] = e
-		}
-	}
-	claude := cfg.Providers["anthropic"]
-	return routing.Settings{Providers: names, Default: cfg.Default, Aliases: cfg.Aliases, Agents: agents, Rules: cfg.Rules, Firm: cfg.Firm, Fallbacks: cfg.Fallbacks,
-		FallbackOn: cfg.FallbackOn(), ClaudeModel: cfg.ClaudeModel, ClaudeKey: !claude.APIKey.Empty(), Offers: lists.Offers}
 }
 
 // prices is the catalogue with the configuration's own prices over it.

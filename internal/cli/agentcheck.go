@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/config"
+	"signalbox/internal/routing"
 )
 
 // agentCheck is the answer of agent-model-check (contract §1).
@@ -44,9 +45,13 @@ is sent. useProxy is false when there is no entry, or when the entry is claude. 
 		if err != nil {
 			return err
 		}
-		for key, entries := range cfg.Entries() {
-			if name := *names[key]; cmd.Flags().Changed(kindOf[key]) && name != "" {
-				a := checkAgent(cfg, entries, name)
+		table, err := routing.NewTable(routing.SettingsOf(cfg))
+		if err != nil {
+			return fail(exitUsage, err)
+		}
+		for kind := range cfg.Entries() {
+			if name := *names[kind]; cmd.Flags().Changed(kindOf[kind]) && name != "" {
+				a := checkAgent(cfg, table, routing.Identity(kind, name), name)
 				a.ProxyURL = g.url
 				writeJSON(env.Stdout, a)
 				return nil
@@ -57,15 +62,20 @@ is sent. useProxy is false when there is no entry, or when the entry is claude. 
 	return cmd
 }
 
-// checkAgent answers for one name.
-func checkAgent(cfg *config.Config, entries map[string]config.Entry, name string) agentCheck {
-	_, e, ok := config.EntryFor(entries, name)
+// checkAgent answers for one identity, by the code that routes: its entry, else the default.
+func checkAgent(cfg *config.Config, table *routing.Table, identity, name string) agentCheck {
+	e, ok := table.Entry(identity)
+	why := ""
+	if !ok {
+		e, why = config.Entry{Target: table.Default()}, ", the default"
+	}
 	target := cfg.Resolve(e.Target)
-	if !ok || target == "claude" {
+	if target == "" || target == routing.Claude {
 		return agentCheck{Banner: printable(name) + " runs on Claude, as without signalbox"}
 	}
-	a := agentCheck{UseProxy: true, Model: target, Provider: firstWord(target), FallbackEnabled: len(cfg.Chain(e)) > 0,
-		Banner: fmt.Sprintf("%s runs on %s through signalbox", printable(name), target)}
+	plan, err := table.Plan(routing.Query{Agent: identity, Model: "claude-x", OwnCredential: true})
+	a := agentCheck{UseProxy: true, Model: target, Provider: firstWord(target), FallbackEnabled: err == nil && len(plan.Targets) > 1,
+		Banner: fmt.Sprintf("%s runs on %s%s through signalbox", printable(name), target, why)}
 	p := cfg.Providers[a.Provider]
 	switch wrong := cfg.CheckTarget(e.Target); {
 	case wrong != "": // a project's file names what this machine does not have; the gateway says the same with a 404

@@ -34,6 +34,15 @@ func TestAgentsPage(t *testing.T) {
 		t.Fatalf("%v %v", res, err)
 	}
 	_ = res.Body.Close()
+	t.Cleanup(func() { // the other tests' server has no such model
+		req, err := http.NewRequest(http.MethodDelete, ollama.URL+"/api/delete", strings.NewReader(`{"model":"codellama"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+		}
+	})
 	var blocks []block
 	for _, m := range fenced.FindAllStringSubmatch(string(page), -1) {
 		blocks = append(blocks, block{m[1], m[2]})

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": scriptFreePort, "await": scriptAwait, "jsonline": scriptJSONLine, "record": scriptRecord, "mode": scriptMode,
 			"occupy": scriptOccupy, "argv": scriptArgv, "race": scriptRace, "shell": scriptShell, "until": scriptUntil,
+			"served": scriptServed,
 		},
 	})
 }

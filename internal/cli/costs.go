@@ -276,7 +276,7 @@ func (c *costs) printTable(r *ledger.Report) error {
 		names[0] = "total"
 	}
 	add(names, &r.Total)
-	t.footer, t.color = true, c.env.Color(c.env.Stdout)
+	t.footer = true
 	if _, err := fmt.Fprintf(c.env.Stdout, "Since %s\n\n", r.Since.Format("2006-01-02 15:04")); err != nil {
 		return err
 	}

@@ -63,6 +63,15 @@ func (e *Env) Color(w io.Writer) bool {
 // makeStateDir leaves the mode of a folder that exists as it is: the operator may share it on purpose, and what is secret in
 // it has a mode of its own.
 func (e *Env) makeStateDir() (string, error) {
+	dir, err := e.statePath()
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// statePath is where the state directory is, or would be.
+func (e *Env) statePath() (string, error) {
 	dir := e.Getenv("SIGNALBOX_STATE_DIR")
 	if dir == "" {
 		if e.Home == "" {
@@ -73,7 +82,7 @@ func (e *Env) makeStateDir() (string, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(e.Dir, dir)
 	}
-	return dir, os.MkdirAll(dir, 0o700)
+	return dir, nil
 }
 
 // isTerminal asks the operating system, for files only.

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,18 +117,17 @@ func asking(ctx context.Context, env *Env, cmd *cobra.Command, port int, method,
 		return nil, err
 	}
 	at := g.url
-	if !answers(g) {
+	if !answers(g, 2*time.Second) {
 		cfg, err := load(env)
 		if err != nil {
 			return nil, err
 		}
-		own := &probe{}
-		end, err := own.ownGateway(ctx, env, cfg)
+		own, end, err := ownGateway(ctx, env, cfg)
 		if err != nil {
 			return nil, err
 		}
 		defer end()
-		at = own.url
+		at = own
 	}
 	return admin(ctx, method, at+path, g.adminKey, h, body)
 }

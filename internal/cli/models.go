@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -74,7 +73,7 @@ the gateway that runs on the port, else those of an Ollama that answers and thos
 			return err
 		}
 		l := &listing{Entries: entriesOf(cfg, *provider), Notes: []string{}}
-		l.Models, l.Gateway, l.Notes = offers(cmd.Context(), env, cfg, g, *provider)
+		l.Models, l.Gateway, l.Notes = offers(cmd.Context(), env, cfg, g, *provider, gatewayListLimit)
 		if asJSON(cmd) {
 			writeJSON(env.Stdout, l)
 			return nil
@@ -158,11 +157,11 @@ func providerForm(cfg *config.Config, target string) string {
 }
 
 // offers are the models of the providers, sorted: from the gateway that runs, else from every Ollama, and those that only the
-// configuration names. The notes say what could not be asked.
-func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provider string) (models []modelLine, gateway string, notes []string) {
+// configuration names; each may take as long as patience. The notes say what could not be asked.
+func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provider string, patience time.Duration) (models []modelLine, gateway string, notes []string) {
 	models, notes = []modelLine{}, []string{}
 	complete := map[string]bool{} // Ollamas whose list is known
-	list, ok := gatewayModels(g)
+	list, ok := gatewayModels(g, patience)
 	if ok {
 		gateway = g.url
 		for _, m := range list {
@@ -175,7 +174,7 @@ func offers(ctx context.Context, env *Env, cfg *config.Config, g *gateway, provi
 			if p.Kind != "ollama" || provider != "" && name != provider {
 				continue
 			}
-			list, err := ollamaModels(ctx, env, p)
+			list, err := ollamaModels(ctx, env, p, patience)
 			if err != nil {
 				notes = append(notes, err.Error())
 				continue
@@ -209,14 +208,14 @@ func sameModel(a, b string) bool {
 }
 
 // gatewayModels asks a running gateway, page by page; false when none answers. Aliases are left out: they are entries.
-func gatewayModels(g *gateway) ([]modelLine, bool) {
-	if g == nil || !answers(g) {
+func gatewayModels(g *gateway, patience time.Duration) ([]modelLine, bool) {
+	if !answers(g, patience) {
 		return nil, false
 	}
 	var out []modelLine
 	after := ""
 	for range 100 { // 100,000 models are more than anybody offers
-		a, err := ask(g.url, "/v1/models?limit=1000"+after, config.Secret{}, gatewayListLimit)
+		a, err := ask(g.url, "/v1/models?limit=1000"+after, config.Secret{}, patience)
 		if err != nil || a.status != 200 {
 			return nil, false
 		}
@@ -245,17 +244,17 @@ func gatewayModels(g *gateway) ([]modelLine, bool) {
 }
 
 // answers reports whether the gateway of a port is up, whoever started it.
-func answers(g *gateway) bool {
-	a, err := ask(g.url, "/livez", config.Secret{}, 2*time.Second)
+func answers(g *gateway, patience time.Duration) bool {
+	a, err := ask(g.url, "/livez", config.Secret{}, min(patience, 2*time.Second))
 	return err == nil && a.ours
 }
 
 // ollamaModels asks an Ollama for what it has. The error says what is wrong and what to do.
-func ollamaModels(ctx context.Context, env *Env, p config.Provider) ([]modelLine, error) {
+func ollamaModels(ctx context.Context, env *Env, p config.Provider, patience time.Duration) ([]modelLine, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(ctx, ollamaListLimit)
+	ctx, cancel := context.WithTimeout(ctx, min(patience, ollamaListLimit))
 	defer cancel()
 	up, err := ollama.New(p, providers.Deps{Log: silent(), Now: env.Now, Version: env.Version})
 	if err != nil {
@@ -287,15 +286,7 @@ func (l *listing) print(env *Env) error {
 	if len(l.Entries) == 0 {
 		fmt.Fprint(env.Stdout, "Nothing is set yet. Give an agent its own model:\n  signalbox models set oss:code-reviewer ollama/codellama\n")
 	} else {
-		t := table{head: []column{{"KIND", false}, {"NAME", false}, {"TARGET", false}, {"SETTINGS", false}, {"FROM", false}}, color: color}
-		for _, e := range l.Entries {
-			from := short(env, e.File)
-			if e.Line > 0 {
-				from += ":" + strconv.Itoa(e.Line)
-			}
-			t.rows = append(t.rows, []string{e.Kind, shown(e.Name), shown(e.Target), shown(e.settings()), shown(from)})
-		}
-		if err := t.print(env.Stdout); err != nil {
+		if err := printEntries(env, l.Entries); err != nil {
 			return err
 		}
 	}
@@ -320,6 +311,14 @@ func (l *listing) print(env *Env) error {
 		fmt.Fprintf(env.Stdout, "%s %s\n", paint(color, styleBad, "!"), printable(n))
 	}
 	return nil
+}
+
+func printEntries(env *Env, entries []entryLine) error {
+	t := table{head: []column{{"KIND", false}, {"NAME", false}, {"TARGET", false}, {"SETTINGS", false}, {"FROM", false}}, color: env.Color(env.Stdout)}
+	for _, e := range entries {
+		t.rows = append(t.rows, []string{e.Kind, shown(e.Name), shown(e.Target), shown(e.settings()), shown(place(env, config.Origin{File: e.File, Line: e.Line}))})
+	}
+	return t.print(env.Stdout)
 }
 
 func (e *entryLine) settings() string {

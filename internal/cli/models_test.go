@@ -11,9 +11,30 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"signalbox/internal/testkit"
 )
+
+// served PORT AGENT TARGET sends requests as AGENT until TARGET answers them.
+func scriptServed(ts *testscript.TestScript, _ bool, args []string) {
+	last := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		req, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:"+args[0]+"/v1/messages", strings.NewReader(`{"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}`))
+		ts.Check(err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Signalbox-Agent", args[1])
+		res, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		_ = res.Body.Close()
+		if last = res.Header.Get("X-Signalbox-Target"); last == args[2] {
+			return
+		}
+	}
+	ts.Fatalf("%s is still served by %q", args[1], last)
+}
 
 // TestModelsSetLosesNothing: many commands at once, each with its own agent, and every one of them is in the file afterwards.
 func TestModelsSetLosesNothing(t *testing.T) {

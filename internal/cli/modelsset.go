@@ -74,7 +74,8 @@ func newModelsSetCommand(env *Env) *cobra.Command {
 		Long: `Give an agent (or command, skill, hook) its own target: provider/model, an alias, or claude. NAME may hold * for any run of
 characters. The user's ~/.oss/config.json is written, with --project the one of this folder; what else stands in it stays.
 Settings that the entry already has stay, too; --thinking '' and --effort '' take them away.`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completer{env}.entryArgs(&f, true),
 	}
 	addEntryFlags(cmd, &f)
 	cmd.Flags().StringVar(&thinking, "thinking", "", "replace what requests say of thinking: off, on, or a budget in tokens")
@@ -249,7 +250,7 @@ func unpulled(cmd *cobra.Command, env *Env, cfg *config.Config, target string) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	models, err := ollamaModels(ctx, env, p)
+	models, err := ollamaModels(ctx, env, p, ollamaListLimit)
 	if err != nil {
 		warn(env, cmd, "whether the model is there is not known: %s", printable(err.Error()))
 		return
@@ -277,10 +278,11 @@ func warn(env *Env, cmd *cobra.Command, format string, args ...any) {
 func newModelsUnsetCommand(env *Env) *cobra.Command {
 	var f entryFlags
 	cmd := &cobra.Command{
-		Use:   "unset NAME",
-		Short: "Take the target of an agent, command, skill or hook away",
-		Long:  "Take an entry out of the user's ~/.oss/config.json, with --project out of this folder's. Exit code 1 when there is none.",
-		Args:  cobra.ExactArgs(1),
+		Use:               "unset NAME",
+		Short:             "Take the target of an agent, command, skill or hook away",
+		Long:              "Take an entry out of the user's ~/.oss/config.json, with --project out of this folder's. Exit code 1 when there is none.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completer{env}.entryArgs(&f, false),
 	}
 	addEntryFlags(cmd, &f)
 	addJSON(cmd)

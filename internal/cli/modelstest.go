@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/signal"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/config"
-	"signalbox/server"
 )
 
 // probeTokens bounds what a probe may cost: enough for a model that thinks before it says one word.
@@ -34,7 +32,8 @@ func newModelsTestCommand(env *Env) *cobra.Command {
 cost: through the gateway that runs on the port, else through one that lives as long as the command. No fallback counts: another
 target's answer is a failure. Where the answer was free a second request shows whether the model calls tools; --tools asks always.
 Exit code 5 when the target cannot serve.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completer{env}.oneTarget,
 	}
 	port := addPort(cmd)
 	tools := cmd.Flags().Bool("tools", false, "ask for a tool call even where it costs money; --tools=false never")
@@ -55,15 +54,18 @@ Exit code 5 when the target cannot serve.`,
 		}
 		p := &probe{target: args[0], gateway: g.url, url: g.url}
 		wrong := cfg.CheckTarget(p.target)
-		if !answers(g) {
+		if !answers(g, 2*time.Second) {
 			if wrong != "" {
 				return failText(exitUsage, wrong)
 			}
-			end, err := p.ownGateway(ctx, env, cfg)
+			alone, off := *cfg, false
+			alone.FallbackEnabled = &off
+			at, end, err := ownGateway(ctx, env, &alone)
 			if err != nil {
 				return err
 			}
 			defer end()
+			p.url, p.gateway = at, "own"
 		}
 		p.prepare(env, cfg)
 		r, err := p.ask(ctx)
@@ -116,38 +118,6 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.text }
-
-// ownGateway starts a gateway with the same configuration on a free port. It writes to the same ledger, for what it sends may cost money.
-func (p *probe) ownGateway(ctx context.Context, env *Env, cfg *config.Config) (end func(), err error) {
-	state, err := env.StateDir()
-	if err != nil {
-		return nil, err
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	own, off := *cfg, false
-	own.Listen, own.FallbackEnabled = ln.Addr().String(), &off
-	ctx, stop := context.WithCancel(ctx)
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- run(ctx, server.Options{Config: &own, Log: silent(), Version: env.Version, StateDir: state, Listener: ln, Grace: time.Second, Now: env.Now,
-			Agents: definitions(env),
-			Ready:  func(net.Addr) { close(ready) }})
-	}()
-	select {
-	case <-ready:
-	case err := <-ended:
-		stop()
-		return nil, serveError(err, 0)
-	}
-	p.url, p.gateway = "http://"+ln.Addr().String(), "own"
-	return func() {
-		stop()
-		<-ended
-	}, nil
-}
 
 // prepare fills in what a client of that target would send: an Anthropic model, and, where the provider has no key, a credential of
 // the caller's own. A gateway passes that to Anthropic alone.

@@ -64,6 +64,16 @@ func (f sharedFile) rewrite(change func(data []byte) ([]byte, error)) error {
 	return replace(path, next, f.mode, st, dir)
 }
 
+// create writes a file that does not exist yet.
+func (f sharedFile) create(data []byte) error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
 // readShared reads a file that may be missing; then its information is nil.
 func readShared(path string) ([]byte, fs.FileInfo, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a named pipe must not wait for its writer

@@ -48,9 +48,10 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 	root.AddCommand(
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
-		newModelsCommand(env), newAgentModelCheckCommand(env), newCostsCommand(env), newVersionCommand(env),
-		newExplainCommand(env), newAgentsCommand(env),
+		newModelsCommand(env), newAgentModelCheckCommand(env), newAgentsCommand(env), newExplainCommand(env), newConfigCommand(env),
+		newCostsCommand(env), newManCommand(env), newVersionCommand(env),
 	)
+	addCompletions(env, root)
 	return root
 }
 

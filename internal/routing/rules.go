@@ -33,7 +33,7 @@ func (t *Table) rule(q Query, found Plan, err error, tr *trace) (to string, n in
 // fails is the first condition that does not hold, in words; empty when all do.
 func fails(c config.Condition, q Query, target string) string {
 	text := func(what, pattern, have string) string {
-		if pattern == "" || Match(pattern, have) {
+		if pattern == "" || config.Match(pattern, have) {
 			return ""
 		}
 		if have == "" {

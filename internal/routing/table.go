@@ -36,7 +36,8 @@ type Table struct {
 	s       Settings
 	known   map[string]bool
 	aliases patterns
-	agents  patterns
+	agents  map[string]patterns // by kind
+	chains  patterns
 }
 
 // Query is what a request says about its target.
@@ -67,6 +68,26 @@ type Plan struct {
 	Skipped []string     // targets of the chain that were passed over, each with its reason, for the log
 }
 
+// prefixes tell the kinds of entries apart in an agent's identity.
+var prefixes = map[string]string{"agents": "", "commands": "command:", "skills": "skill:", "hooks": "hook:"}
+
+// SettingsOf is what a configuration says of routing; it knows no lists of models.
+func SettingsOf(cfg *config.Config) Settings {
+	agents := map[string]config.Entry{}
+	for kind, entries := range cfg.Entries() {
+		for name, e := range entries {
+			agents[prefixes[kind]+name] = e
+		}
+	}
+	claude := cfg.Providers["anthropic"]
+	return Settings{Providers: cfg.ProviderNames(), Default: cfg.Default, Aliases: cfg.Aliases, Agents: agents, Rules: cfg.Rules, Firm: cfg.Firm,
+		Fallbacks: cfg.Fallbacks, FallbackOn: cfg.FallbackOn(), ClaudeModel: cfg.ClaudeModel, ClaudeKey: !claude.APIKey.Empty()}
+}
+
+// Identity is the name of an entry with its kind in front, as it stands in the header x-signalbox-agent. kind is the configuration's
+// key: agents, commands, skills or hooks.
+func Identity(kind, name string) string { return prefixes[kind] + name }
+
 // Claude is the target that stands for the caller's own Claude.
 const Claude = "claude"
 
@@ -74,7 +95,11 @@ const Claude = "claude"
 // is not configured passes: a project's file may name one that this machine does not have, and must neither stop the gateway
 // nor be dropped, which would route its requests elsewhere. Whoever asks for it gets a 404.
 func NewTable(s Settings) (*Table, error) {
-	t := &Table{s: s, known: map[string]bool{}, aliases: patternsOf(s.Aliases), agents: patternsOf(s.Agents)}
+	t := &Table{s: s, known: map[string]bool{}, aliases: patternsOf(s.Aliases), agents: map[string]patterns{}, chains: patternsOf(s.Fallbacks)}
+	for _, pattern := range patternsOf(s.Agents) {
+		kind, _ := kindOf(pattern)
+		t.agents[kind] = append(t.agents[kind], pattern)
+	}
 	for _, p := range s.Providers {
 		t.known[p] = true
 	}
@@ -135,6 +160,12 @@ func (t *Table) Aliases() []string { return sorted(t.s.Aliases) }
 
 // Default is the default target as it was written, empty without one.
 func (t *Table) Default() string { return t.s.Default }
+
+// Entry is the entry of an agent; false where there is none.
+func (t *Table) Entry(identity string) (config.Entry, bool) {
+	e, name := t.entry(Query{Agent: identity})
+	return e, name != ""
+}
 
 // Agents are the entries by identity.
 func (t *Table) Agents() map[string]config.Entry { return t.s.Agents }
@@ -251,7 +282,7 @@ func (t *Table) entry(q Query) (e config.Entry, name string) {
 			return theirs[name], prefix + name
 		}
 	}
-	if name, ok := t.agents.find(q.Agent); ok {
+	if name, ok := t.agents[kind].find(q.Agent); ok {
 		return t.s.Agents[name], name
 	}
 	return e, ""
@@ -428,11 +459,6 @@ func (t *Table) fallbacks(target Target, name string) []string {
 	if f, ok := t.s.Fallbacks[full]; ok {
 		return f
 	}
-	best := ""
-	for pattern := range t.s.Fallbacks {
-		if prefix, ok := strings.CutSuffix(pattern, "*"); ok && strings.HasPrefix(full, prefix) && len(pattern) > len(best) {
-			best = pattern
-		}
-	}
-	return t.s.Fallbacks[best]
+	pattern, _ := t.chains.find(full)
+	return t.s.Fallbacks[pattern]
 }
