@@ -392,6 +392,9 @@ var overflowWords = [...]string{
 	"`inputs` tokens + `max_new_tokens` must be",
 }
 
+// tooManyInput is Google's wording, which changes between the services and over the years.
+var tooManyInput = regexp.MustCompile(`input token count.{0,80}?(?:exceeds the maximum|supports up to)`)
+
 // overflowForms find the figures. The groups are named: n is the whole prompt, m the limit, out what was asked for as output,
 // in the input alone when n includes the output.
 var overflowForms = [...]*regexp.Regexp{
@@ -404,6 +407,7 @@ var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`passed (?P<in>\d+) input tokens and requested (?P<out>\d+) output tokens.*?context length is only (?P<m>\d+)`),
 	regexp.MustCompile(`\((?P<n>\d+) tokens\).*?available context size \((?P<m>\d+) tokens\)`),
 	regexp.MustCompile(`token count \(?(?P<n>\d+)\)? exceeds the maximum number of tokens allowed \(?(?P<m>\d+)`),
+	regexp.MustCompile(`input token count(?: of| is)? \(?(?P<n>\d+)\)?.{0,80}?(?:exceeds the maximum|supports up to)\D{0,40}(?P<m>\d+)`),
 	regexp.MustCompile(`maximum prompt length is (?P<m>\d+).*?contains (?P<n>\d+) tokens`),
 	regexp.MustCompile(`contains (?P<n>\d+) tokens.*?with (?P<m>\d+) maximum context length`),
 	regexp.MustCompile(`token limit: (?P<m>\d+) \(requested: (?P<n>\d+)\)`),
@@ -428,7 +432,7 @@ func overflow(text string) (n, out, max int64, ok bool) {
 			break
 		}
 	}
-	if !ok {
+	if !ok && !tooManyInput.MatchString(low) {
 		return 0, 0, 0, false
 	}
 	for _, re := range overflowForms {
