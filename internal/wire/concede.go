@@ -14,14 +14,32 @@ import (
 type Concessions struct {
 	// NoState leaves opaque reasoning state of earlier turns at home: another account made it, another model, or too long ago.
 	NoState bool
+	// StandIn puts what the upstream documents for it where it misses the state of a call that it did not make itself.
+	StandIn bool
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
 
+// Causes of failures that a dialect knows to be over the state of earlier turns, and that this request can yet do something about.
+var (
+	ErrStateStale  = errors.New("the state of earlier turns is of no use any more")
+	ErrStateMissed = errors.New("a call has lost its state")
+)
+
 // After learns from an error what to concede. It reports false when there is nothing, or nothing new.
 func (c *Concessions) After(err error) bool {
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+	if !errors.As(err, &f) {
+		return false
+	}
+	switch {
+	case !c.NoState && errors.Is(err, ErrStateStale):
+		c.NoState = true
+		return true
+	case !c.StandIn && errors.Is(err, ErrStateMissed):
+		c.StandIn = true
+		return true
+	case f.Kind != fault.Invalid:
 		return false
 	}
 	if n := outputLimit(f.Message); n > 0 && (c.MaxOutput == 0 || n < c.MaxOutput) {

@@ -38,3 +38,25 @@ func TestConcessions(t *testing.T) {
 		})
 	}
 }
+
+func TestConcessionsByCause(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind      fault.Kind
+		cause     error
+		had, want Concessions
+		again     bool
+	}{
+		"it gives up state that is stale":       {fault.Upstream, ErrStateStale, Concessions{}, Concessions{NoState: true}, true},
+		"it gives it up once":                   {fault.Upstream, ErrStateStale, Concessions{NoState: true}, Concessions{NoState: true}, false},
+		"it puts something in for state":        {fault.Invalid, ErrStateMissed, Concessions{NoState: true}, Concessions{NoState: true, StandIn: true}, true},
+		"it puts that in once":                  {fault.Invalid, ErrStateMissed, Concessions{StandIn: true}, Concessions{StandIn: true}, false},
+		"it learns nothing of what has no name": {fault.Upstream, nil, Concessions{}, Concessions{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.had
+			if again := got.After(&fault.Error{Kind: c.kind, Cause: c.cause}); again != c.again || got != c.want {
+				t.Errorf("%+v, again %v; want %+v, %v", got, again, c.want, c.again)
+			}
+		})
+	}
+}

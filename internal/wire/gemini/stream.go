@@ -301,6 +301,9 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 		if !d.e.Started() && d.counted && d.usage.Output == 0 {
 			f := d.Broken(empty, "the upstream's model stopped and said nothing at all")
 			f.Void = true // no token was made
+			if d.j.stated {
+				f.Cause = wire.ErrStateStale // signatures that are too old do this, and without them there is an answer
+			}
 			return f
 		}
 	case "MAX_TOKENS":
@@ -315,7 +318,11 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 				text += ": " + more
 			}
 		}
-		return d.Broken(outcome, text)
+		f := d.Broken(outcome, text)
+		if said == "MISSING_THOUGHT_SIGNATURE" && d.j.unsigned && !d.e.Started() {
+			f.Cause = wire.ErrStateMissed
+		}
+		return f
 	default:
 		reason = "end_turn"
 		d.j.notes.Approximate("stop_reason")
