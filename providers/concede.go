@@ -6,8 +6,8 @@ import "signalbox/internal/wire"
 const maxConceded = 1024
 
 // Conceding sends a request, and sends it once more with what the upstream's refusal says it must go without: a refusal of this
-// kind comes before anything is done, and an answer without a token counts as one. What a model's most output is, is remembered for the next request; state is
-// given back again, since the next conversation has its own.
+// kind comes before anything is done, and an answer without a token counts as one. What a model's most output is, is
+// remembered for the next request; state is given back again, since the next conversation has its own.
 func (u *Upstream) Conceding(model string, send func(wire.Concessions) (*Reply, error)) (*Reply, error) {
 	c := wire.Concessions{MaxOutput: u.mostOutput(model)}
 	for {
