@@ -39,7 +39,7 @@ func (c *Concessions) After(err error) bool {
 	case !c.StandIn && errors.Is(err, ErrStateMissed):
 		c.StandIn = true
 		return true
-	case f.Kind != fault.Invalid:
+	case f.Kind != fault.Invalid && f.Kind != fault.NotFound: // of an item that it looked up
 		return false
 	}
 	if n := outputLimit(f.Message); n > 0 && (c.MaxOutput == 0 || n < c.MaxOutput) {
@@ -67,7 +67,8 @@ func stateRefused(message string) bool {
 	if strings.Contains(text, "missing") { // it wants more state, not less
 		return false
 	}
-	for _, name := range [...]string{"encrypted content", "encrypted_content", "thought signature", "thought_signature", "thoughtsignature", "reasoning_details"} {
+	for _, name := range [...]string{"encrypted content", "encrypted_content", "thought signature", "thought_signature", "thoughtsignature", "reasoning_details",
+		"without its required following item", "items are not persisted"} {
 		if strings.Contains(text, name) {
 			return true
 		}
