@@ -450,6 +450,9 @@ func (e *Engine) Finish(stopReason, stopSequence string) {
 	}
 }
 
+// Resume takes a finish back: the upstream gave it in the middle of its answer.
+func (e *Engine) Resume() { e.finished, e.reason, e.sequence = false, "", "" }
+
 // Finished reports whether the finish reason was read.
 func (e *Engine) Finished() bool { return e.finished }
 
@@ -530,10 +533,11 @@ func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Even
 				yield(messages.Event{}, e.err)
 				return
 			}
-			if e.finished && !lingering {
-				lingering = true
-				if l, ok := up.(Lingerer); ok {
+			if l, ok := up.(Lingerer); ok && e.finished != lingering {
+				if lingering = e.finished; lingering {
 					l.Linger()
+				} else {
+					l.Resume()
 				}
 			}
 			switch {
