@@ -6,32 +6,33 @@ import "signalbox/internal/wire"
 const maxConceded = 1024
 
 // Conceding sends a request, and sends it once more with what the upstream's refusal says it must go without: a refusal of this
-// kind comes before anything is done, and an answer without a token counts as one. What a model's most output is, is
-// remembered for the next request; state is given back again, since the next conversation has its own.
+// kind comes before anything is done, and an answer without a token counts as one. What is the model's own way is remembered for
+// the next request.
 func (u *Upstream) Conceding(model string, send func(wire.Concessions) (*Reply, error)) (*Reply, error) {
-	c := wire.Concessions{MaxOutput: u.mostOutput(model)}
+	c := u.recall(model)
 	for {
 		reply, err := send(c)
 		if err == nil || !c.After(err) {
 			return reply, err
 		}
-		if c.MaxOutput > 0 {
-			u.rememberOutput(model, c.MaxOutput)
-		}
+		u.remember(model, c.Lasting())
 	}
 }
 
-func (u *Upstream) mostOutput(model string) int64 {
+func (u *Upstream) recall(model string) wire.Concessions {
 	u.conceded.Lock()
 	defer u.conceded.Unlock()
-	return u.conceded.output[model]
+	return u.conceded.models[model]
 }
 
-func (u *Upstream) rememberOutput(model string, n int64) {
+func (u *Upstream) remember(model string, c wire.Concessions) {
+	if c == (wire.Concessions{}) {
+		return
+	}
 	u.conceded.Lock()
 	defer u.conceded.Unlock()
-	if u.conceded.output == nil || len(u.conceded.output) >= maxConceded {
-		u.conceded.output = map[string]int64{}
+	if u.conceded.models == nil || len(u.conceded.models) >= maxConceded {
+		u.conceded.models = map[string]wire.Concessions{}
 	}
-	u.conceded.output[model] = n
+	u.conceded.models[model] = c
 }

@@ -45,7 +45,7 @@ type Upstream struct {
 
 	conceded struct {
 		sync.Mutex
-		output map[string]int64 // by model
+		models map[string]wire.Concessions
 	}
 }
 

@@ -16,6 +16,10 @@ type Concessions struct {
 	NoState bool
 	// StandIn puts what the upstream documents for it where it misses the state of a call that it did not make itself.
 	StandIn bool
+	// NoThinking asks for no reasoning: the model has none.
+	NoThinking bool
+	// NoSummary asks for no summary of the reasoning: this account is not shown any.
+	NoSummary bool
 	// MaxOutput is the most output tokens that the model gives; 0 when nobody has said.
 	MaxOutput int64
 }
@@ -46,11 +50,27 @@ func (c *Concessions) After(err error) bool {
 		c.MaxOutput = n
 		return true
 	}
-	if !c.NoState && stateRefused(f.Message) {
-		c.NoState = true
-		return true
+	for _, x := range [...]struct {
+		conceded *bool
+		refused  bool
+	}{
+		{&c.NoThinking, noThinking.MatchString(f.Message)},
+		{&c.NoSummary, noSummary.MatchString(f.Message)},
+		{&c.NoState, stateRefused(f.Message)},
+	} {
+		if x.refused {
+			again := !*x.conceded
+			*x.conceded = true
+			return again
+		}
 	}
 	return false
+}
+
+// Lasting is what holds for every request to the model. State is given back again: the next conversation has its own.
+func (c Concessions) Lasting() Concessions {
+	c.NoState = false
+	return c
 }
 
 // Limit is max_tokens as it may be sent.
@@ -61,6 +81,12 @@ func (c *Concessions) Limit(maxTokens int64, notes *Notes) int64 {
 	notes.Approximate("max_tokens")
 	return c.MaxOutput
 }
+
+// The words of the Responses API for reasoning that is not to be had, and for summaries that are not.
+var (
+	noThinking = regexp.MustCompile(`(?i)encrypted content is not supported|'reasoning(?:\.effort)?' is not supported`)
+	noSummary  = regexp.MustCompile(`(?i)verified to generate reasoning summar|'reasoning\.summary'`)
+)
 
 func stateRefused(message string) bool {
 	text := strings.ToLower(message)
