@@ -456,6 +456,12 @@ func (e *Engine) Resume() { e.finished, e.reason, e.sequence = false, "", "" }
 // Finished reports whether the finish reason was read.
 func (e *Engine) Finished() bool { return e.finished }
 
+// EndsInText reports whether the answer so far calls nothing, and its last block is text: what agents show as its result.
+func (e *Engine) EndsInText() bool {
+	s := e.last()
+	return e.calls == 0 && s != nil && s.kind == messages.TextBlock
+}
+
 // Started reports whether anything was said that commits the answer.
 func (e *Engine) Started() bool { return e.started }
 
