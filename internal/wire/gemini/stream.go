@@ -113,7 +113,8 @@ func (d *decoder) chunk(v gjson.Result) error {
 		return d.failed([]byte(v.Raw), outcome)
 	}
 	parts := candidate.Get("content.parts")
-	if d.stopped && says(parts) {
+	if d.stopped && candidate.Get("finishReason").Str != "" && says(parts) {
+		// It stops with every chunk. One that goes on without a reason is talking behind its end, and is not listened to.
 		d.e.Resume()
 		d.stopped, d.early = false, true
 	}
