@@ -232,6 +232,12 @@ func (a *attempt) Linger() {
 	a.arm(lingerGrace, &fault.Error{Kind: fault.Upstream})
 }
 
+// Resume takes Linger back: the upstream says more.
+func (a *attempt) Resume() {
+	a.linger.Store(false)
+	a.arm(a.u.clocks.idle, a.u.timeout("midstream_timeout", midstreamPause))
+}
+
 // Heard starts the idle clock anew. A finish that was read keeps its own, shorter one.
 func (a *attempt) Heard() {
 	if !a.linger.Load() {
@@ -510,6 +516,8 @@ func (a *attempt) readAll(resp *http.Response) ([]byte, error) {
 	}
 }
 
+const midstreamPause = "the upstream stopped in the middle of its answer"
+
 // commit pulls frames until the answer has begun: the first frame that is neither a lull nor a ping. From then on the idle
 // clock runs. An error before that is returned with its HTTP status still open.
 func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
@@ -532,7 +540,7 @@ func (a *attempt) commit(seq iter.Seq2[sse.Frame, error], reply *Reply) error {
 		}
 	}
 	if !a.linger.Load() {
-		a.arm(a.u.clocks.idle, a.u.timeout("midstream_timeout", "the upstream stopped in the middle of its answer"))
+		a.arm(a.u.clocks.idle, a.u.timeout("midstream_timeout", midstreamPause))
 	}
 	var closing sync.Mutex // stop must not run while next does: a writer may close from a timer
 	closed := false

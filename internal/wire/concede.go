@@ -14,14 +14,20 @@ import (
 type Concessions struct {
 	// NoState leaves opaque reasoning state of earlier turns at home: another account made it, another model, or too long ago.
 	NoState bool
+	// StandIn puts what the upstream documents for it where it misses the state of a call that it did not make itself.
+	StandIn bool
+	// NoThinking asks for no reasoning: the model has none.
+	NoThinking bool
+	// NoSummary asks for no summary of the reasoning: this account is not shown any.
+	NoSummary bool
 	// Bridge puts a message of the assistant between results and what the user says behind them, without which older models of
-	// Mistral's take no user there. Chat completions alone know it.
+	// Mistral's take no user there.
 	Bridge bool
 	// Reasoning gives every turn with calls its reasoning back as reasoning_content, or says that there is none: servers that
-	// think by themselves refuse such turns without. Chat completions alone know it.
+	// think by themselves refuse such turns without.
 	Reasoning bool
 	// MaxCompletion gives the output limit its newer name, max_completion_tokens, and NoSampling leaves temperature and top_p out:
-	// models that reason want both, behind addresses that do not tell. Chat completions alone know them.
+	// models that reason want both, behind addresses that do not tell.
 	MaxCompletion, NoSampling bool
 	// MaxCallID is the longest id of a call that goes up, in characters; 0 when nobody has said. The ids of some servers are longer
 	// than those that others take.
@@ -30,40 +36,65 @@ type Concessions struct {
 	MaxOutput int64
 }
 
-// After learns from an error what to concede. It reports false when there is nothing, or nothing new.
-func (c *Concessions) After(err error) bool {
+// Yield says which concessions a dialect can make, beside MaxOutput, which all can: what would change nothing is not sent again.
+type Yield uint16
+
+// One for each member of Concessions.
+const (
+	YieldState Yield = 1 << iota
+	YieldStandIn
+	YieldThinking
+	YieldSummary
+	YieldBridge
+	YieldReasoning
+	YieldCompletion
+	YieldSampling
+	YieldCallID
+)
+
+// Causes of failures that a dialect knows to be over the state of earlier turns, and that this request can yet do something about.
+var (
+	ErrStateStale  = errors.New("the state of earlier turns is of no use any more")
+	ErrStateMissed = errors.New("a call has lost its state")
+)
+
+// After learns from an error what to concede. It reports false when there is nothing, nothing new, or nothing that the dialect could
+// do.
+func (c *Concessions) After(err error, can Yield) bool {
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+	if !errors.As(err, &f) {
 		return false
 	}
-	if n := outputLimit(f.Message); n > 0 && (c.MaxOutput == 0 || n < c.MaxOutput) {
+	refused := f.Kind == fault.Invalid || f.Kind == fault.NotFound // the latter of an item that it looked up
+	if n := outputLimit(f.Message); refused && n > 0 && (c.MaxOutput == 0 || n < c.MaxOutput) {
 		c.MaxOutput = n
 		return true
 	}
-	text := strings.ToLower(f.Message)
-	if !c.MaxCompletion && strings.Contains(text, "'max_tokens' is not supported") && strings.Contains(text, "max_completion_tokens") {
-		c.MaxCompletion = true
-		return true
-	}
-	if !c.NoSampling && fixedSampling.MatchString(text) {
-		c.NoSampling = true
-		return true
-	}
-	if n := idLimit(f.Message); n > 0 && c.MaxCallID == 0 {
+	if n := idLimit(f.Message); refused && n > 0 && c.MaxCallID == 0 && can&YieldCallID != 0 {
 		c.MaxCallID = n
 		return true
 	}
-	if !c.Bridge && strings.Contains(text, "unexpected role 'user' after role 'tool'") {
-		c.Bridge = true
-		return true
-	}
-	if !c.Reasoning && reasoningMissed(f.Message) {
-		c.Reasoning = true
-		return true
-	}
-	if !c.NoState && stateRefused(f.Message) {
-		c.NoState = true
-		return true
+	text := strings.ToLower(f.Message)
+	for _, x := range [...]struct {
+		conceded *bool
+		yield    Yield
+		asked    bool
+	}{
+		{&c.NoState, YieldState, errors.Is(err, ErrStateStale)},
+		{&c.StandIn, YieldStandIn, errors.Is(err, ErrStateMissed)},
+		{&c.MaxCompletion, YieldCompletion, refused && strings.Contains(text, "'max_tokens' is not supported") && strings.Contains(text, "max_completion_tokens")},
+		{&c.NoSampling, YieldSampling, refused && fixedSampling.MatchString(text)},
+		{&c.Bridge, YieldBridge, refused && strings.Contains(text, "unexpected role 'user' after role 'tool'")},
+		{&c.Reasoning, YieldReasoning, refused && reasoningMissed(text)},
+		{&c.NoThinking, YieldThinking, refused && noThinking.MatchString(text)},
+		{&c.NoSummary, YieldSummary, refused && noSummary.MatchString(text)},
+		{&c.NoState, YieldState, refused && stateRefused(text)},
+	} {
+		if x.asked && can&x.yield != 0 {
+			again := !*x.conceded
+			*x.conceded = true
+			return again
+		}
 	}
 	return false
 }
@@ -87,18 +118,23 @@ func (c *Concessions) Limit(maxTokens int64, notes *Notes) int64 {
 // fixedSampling are OpenAI's and Moonshot's words for a model that samples as it likes.
 var fixedSampling = regexp.MustCompile(`'(?:temperature|top_p)' (?:does not support|is not supported)|invalid (?:temperature|top_p): only .{1,10} is allowed`)
 
+// The words of the Responses API for reasoning that is not to be had, and for summaries that are not.
+var (
+	noThinking = regexp.MustCompile(`encrypted content is not supported|'reasoning(?:\.effort)?' is not supported`)
+	noSummary  = regexp.MustCompile(`verified to generate reasoning summar|'reasoning\.summary'`)
+)
+
 // reasoningMissed reads the words of Moonshot and DeepSeek.
-func reasoningMissed(message string) bool {
-	text := strings.ToLower(message)
+func reasoningMissed(text string) bool {
 	return strings.Contains(text, "reasoning_content") && (strings.Contains(text, "is missing in assistant") || strings.Contains(text, "must be passed back"))
 }
 
-func stateRefused(message string) bool {
-	text := strings.ToLower(message)
+func stateRefused(text string) bool {
 	if strings.Contains(text, "missing") { // it wants more state, not less
 		return false
 	}
-	for _, name := range [...]string{"encrypted content", "encrypted_content", "thought signature", "thought_signature", "thoughtsignature", "reasoning_details"} {
+	for _, name := range [...]string{"encrypted content", "encrypted_content", "thought signature", "thought_signature", "thoughtsignature", "reasoning_details",
+		"without its required following item", "items are not persisted"} {
 		if strings.Contains(text, name) {
 			return true
 		}

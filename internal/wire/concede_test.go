@@ -44,10 +44,39 @@ func TestConcessions(t *testing.T) {
 		"it learns nothing of other failures":       {fault.Upstream, "the valid range of max_tokens is [1, 4096]", Concessions{}, Concessions{}, false},
 		"it takes no limit of zero":                 {fault.Invalid, "the valid range of max_tokens is [0, 0]", Concessions{}, Concessions{}, false},
 		"it takes no limit beyond all":              {fault.Invalid, "the valid range of max_tokens is [1, 99999999999999999999]", Concessions{}, Concessions{}, false},
+		"it gives up an item left alone":            {fault.Invalid, "Item 'rs_1' of type 'reasoning' was provided without its required following item.", Concessions{}, Concessions{NoState: true}, true},
+		"it gives up an item nobody finds":          {fault.NotFound, "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false.", Concessions{}, Concessions{NoState: true}, true},
+		"it learns nothing of what is not there":    {fault.NotFound, "model not found", Concessions{}, Concessions{}, false},
+		"it gives up reasoning":                     {fault.Invalid, "Encrypted content is not supported with this model.", Concessions{}, Concessions{NoThinking: true}, true},
+		"it gives up an effort":                     {fault.Invalid, "Unsupported parameter: 'reasoning.effort' is not supported with this model.", Concessions{}, Concessions{NoThinking: true}, true},
+		"it gives up reasoning once":                {fault.Invalid, "Encrypted content is not supported with this model.", Concessions{NoThinking: true}, Concessions{NoThinking: true}, false},
+		"it gives up summaries":                     {fault.Invalid, "Your organization must be verified to generate reasoning summaries.", Concessions{}, Concessions{NoSummary: true}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.had
-			if again := got.After(&fault.Error{Kind: c.kind, Message: c.message}); again != c.again || got != c.want {
+			if again := got.After(&fault.Error{Kind: c.kind, Message: c.message}, ^Yield(0)); again != c.again || got != c.want {
+				t.Errorf("%+v, again %v; want %+v, %v", got, again, c.want, c.again)
+			}
+		})
+	}
+}
+
+func TestConcessionsByCause(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind      fault.Kind
+		cause     error
+		had, want Concessions
+		again     bool
+	}{
+		"it gives up state that is stale":       {fault.Upstream, ErrStateStale, Concessions{}, Concessions{NoState: true}, true},
+		"it gives it up once":                   {fault.Upstream, ErrStateStale, Concessions{NoState: true}, Concessions{NoState: true}, false},
+		"it puts something in for state":        {fault.Invalid, ErrStateMissed, Concessions{NoState: true}, Concessions{NoState: true, StandIn: true}, true},
+		"it puts that in once":                  {fault.Invalid, ErrStateMissed, Concessions{StandIn: true}, Concessions{StandIn: true}, false},
+		"it learns nothing of what has no name": {fault.Upstream, nil, Concessions{}, Concessions{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.had
+			if again := got.After(&fault.Error{Kind: c.kind, Cause: c.cause}, ^Yield(0)); again != c.again || got != c.want {
 				t.Errorf("%+v, again %v; want %+v, %v", got, again, c.want, c.again)
 			}
 		})

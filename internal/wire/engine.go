@@ -488,8 +488,17 @@ func (e *Engine) Finish(stopReason, stopSequence string) {
 	}
 }
 
+// Resume takes a finish back: the upstream gave it in the middle of its answer.
+func (e *Engine) Resume() { e.finished, e.reason, e.sequence = false, "", "" }
+
 // Finished reports whether the finish reason was read.
 func (e *Engine) Finished() bool { return e.finished }
+
+// EndsInText reports whether the answer so far calls nothing, and its last block is text: what agents show as its result.
+func (e *Engine) EndsInText() bool {
+	s := e.last()
+	return e.calls == 0 && s != nil && s.kind == messages.TextBlock
+}
 
 // Started reports whether anything was said that commits the answer.
 func (e *Engine) Started() bool { return e.started }
@@ -568,10 +577,11 @@ func (e *Engine) Stream(up io.Reader, next func() error) iter.Seq2[messages.Even
 				yield(messages.Event{}, e.err)
 				return
 			}
-			if e.finished && !lingering {
-				lingering = true
-				if l, ok := up.(Lingerer); ok {
+			if l, ok := up.(Lingerer); ok && e.finished != lingering {
+				if lingering = e.finished; lingering {
 					l.Linger()
+				} else {
+					l.Resume()
 				}
 			}
 			switch {

@@ -357,10 +357,11 @@ func TestEngineKeepsItsMemory(t *testing.T) {
 
 type lingering struct {
 	io.Reader
-	told int
+	told, recalled int
 }
 
 func (l *lingering) Linger() { l.told++ }
+func (l *lingering) Resume() { l.recalled++ }
 
 func TestStreamTellsALingerer(t *testing.T) {
 	l := &lingering{Reader: strings.NewReader("")}
@@ -385,8 +386,35 @@ func TestStreamTellsALingerer(t *testing.T) {
 			t.Fatal(ev, err)
 		}
 	}
-	if l.told != 1 {
-		t.Fatalf("told %d times", l.told)
+	if l.told != 1 || l.recalled != 0 {
+		t.Fatalf("told %d times, recalled %d times", l.told, l.recalled)
+	}
+}
+
+func TestFinishThatIsTakenBack(t *testing.T) {
+	l := &lingering{Reader: strings.NewReader("")}
+	e := NewEngine(EngineOptions{})
+	steps := 0
+	m, err := Collect(e.Stream(l, func() error {
+		switch steps++; steps {
+		case 1:
+			e.Text(messages.Quote("one"))
+			e.Finish("end_turn", "")
+		case 2:
+			e.Resume()
+			e.Text(messages.Quote(" two"))
+		case 3:
+			e.Finish("max_tokens", "")
+		case 4:
+			return io.EOF
+		}
+		return nil
+	}))
+	if err != nil || len(m.Content) != 1 || m.Content[0].Text != "one two" || m.StopReason != "max_tokens" {
+		t.Fatalf("%+v %v", m, err)
+	}
+	if l.told != 2 || l.recalled != 1 {
+		t.Fatalf("told %d times, recalled %d times", l.told, l.recalled)
 	}
 }
 

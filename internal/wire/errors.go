@@ -418,6 +418,9 @@ var overflowWords = [...]string{
 	"`inputs` tokens + `max_new_tokens` must be",
 }
 
+// tooManyInput is Google's wording, which changes between the services and over the years.
+var tooManyInput = regexp.MustCompile(`input token count.{0,80}?(?:exceeds the maximum|supports up to)`)
+
 // overflowForms find the figures. The groups are named: n is the whole prompt, m the limit, out what was asked for as output,
 // in the input alone when n includes the output.
 var overflowForms = [...]*regexp.Regexp{
@@ -437,6 +440,7 @@ var overflowForms = [...]*regexp.Regexp{
 	regexp.MustCompile(`prompt has (?P<n>\d+) tokens, but the configured context size is (?P<m>\d+)`),
 	regexp.MustCompile(`configured limit of (?P<m>\d+) tokens.*?resulted in (?P<n>\d+) tokens`),
 	regexp.MustCompile(`current length is (?P<n>\d+) while limit is (?P<m>\d+)`),
+	regexp.MustCompile(`input token count(?: of| is)? \(?(?P<n>\d+)\)?.{0,80}?(?:exceeds the maximum|supports up to)\D{0,40}(?P<m>\d+)`),
 	regexp.MustCompile(`maximum prompt length is (?P<m>\d+).*?contains (?P<n>\d+) tokens`),
 	regexp.MustCompile(`contains (?P<n>\d+) tokens.*?with (?P<m>\d+) maximum context length`),
 	regexp.MustCompile(`token limit: (?P<m>\d+) \(requested: (?P<n>\d+)\)`),
@@ -469,7 +473,7 @@ func overflow(text string) (n, out, max int64, ok bool) {
 			}
 		}
 	}
-	if !ok {
+	if !ok && !tooManyInput.MatchString(low) {
 		return 0, 0, 0, false
 	}
 	for _, re := range overflowForms {

@@ -31,6 +31,8 @@ type EventReader struct {
 	Document func(v gjson.Result, body []byte) error
 	// Event feeds the engine from one event; the same holds for its data.
 	Event func(name string, v gjson.Result, data []byte) error
+	// Last is told that the data has ended, where the dialect has to know; may be nil.
+	Last func() error
 
 	up     io.Reader
 	frames *sse.Reader
@@ -92,6 +94,16 @@ func (r *EventReader) named(err error) error {
 
 // next reads one frame and feeds the engine.
 func (r *EventReader) next() error {
+	err := r.read()
+	if err == io.EOF && r.Last != nil {
+		if last := r.Last(); last != nil {
+			return last
+		}
+	}
+	return err
+}
+
+func (r *EventReader) read() error {
 	if r.ended {
 		return io.EOF
 	}

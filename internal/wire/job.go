@@ -31,8 +31,11 @@ type Job interface {
 var ErrLull = errors.New("wire: nothing more in memory")
 
 // Lingerer is a body that wants to know when the answer's finish has been read, so that it can end by itself if the upstream
-// keeps the connection open without saying more.
-type Lingerer interface{ Linger() }
+// keeps the connection open without saying more; and that it was no finish, since the upstream says more.
+type Lingerer interface {
+	Linger()
+	Resume()
+}
 
 // Listener is a body that wants to know that the upstream has said something of which no event came yet, because it is held back
 // until it is known what it is: that is no silence.

@@ -65,7 +65,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if call.Request.Stream() {
 		method = ":streamGenerateContent?alt=sse"
 	}
-	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+	return c.Conceding(call.Model, dialect.Yields, func(x wire.Concessions) (*providers.Reply, error) {
 		job, err := dialect.Encode(conv, call.Model, dialect.Options{Provider: c.Name, Concessions: x, Strict: call.Strict})
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -204,5 +205,62 @@ func TestModelsAndPing(t *testing.T) {
 	}
 	if _, err := bad.Send(context.Background(), call(t, "m", ask)); !errors.As(err, &f) || f.Kind != fault.UpstreamKey {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestStateGivenUp(t *testing.T) {
+	history := func(model string, signed bool) string {
+		carry := ""
+		if signed {
+			carry = `{"type":"thinking","thinking":"","signature":"sbx1.gemini.` + base64.RawURLEncoding.EncodeToString([]byte(`{"on":"call","thoughtSignature":"OLD"}`)) + `"},`
+		}
+		return `{"model":"` + model + `","max_tokens":5,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[` + carry +
+			`{"type":"tool_use","id":"toolu_1","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"r"}]}]}`
+	}
+	const (
+		mute    = `{"candidates":[{"content":{"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10}}`
+		unnamed = `{"candidates":[{"finishReason":"MISSING_THOUGHT_SIGNATURE"}]}`
+		missing = `{"error":{"code":400,"message":"Function call is missing a thought_signature in functionCall parts.","status":"INVALID_ARGUMENT"}}`
+		standIn = `"thoughtSignature":"skip_thought_signature_validator"`
+	)
+	for name, c := range map[string]struct {
+		model  string
+		signed bool
+		status int
+		first  string
+		want   string // in the second request; "" when there must be none
+		lacks  string
+	}{
+		"an empty answer to old state":         {"gemini-2.5-pro", true, 200, mute, `"functionCall"`, "thoughtSignature"},
+		"an empty answer without state":        {"gemini-2.5-pro", false, 200, mute, "", ""},
+		"a refusal of a call without state":    {"gemini-flash-latest", false, 400, missing, standIn, ""},
+		"a finish for a call without state":    {"gemini-flash-latest", false, 200, unnamed, standIn, ""},
+		"a refusal where that was said before": {"gemini-3-pro", false, 400, missing, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			p, _, body := upstream(t, "", func(w http.ResponseWriter, _ *http.Request) {
+				if calls++; calls > 1 {
+					_, _ = io.WriteString(w, ok)
+					return
+				}
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.first)
+			})
+			rep, err := p.Send(context.Background(), call(t, c.model, history(c.model, c.signed)))
+			if c.want == "" {
+				if err == nil || calls != 1 {
+					t.Fatalf("%v after %d calls", err, calls)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rep.Close()
+			if got := string(*body); calls != 2 || !strings.Contains(got, c.want) || c.lacks != "" && strings.Contains(got, c.lacks) {
+				t.Errorf("%d calls, the last with %s", calls, got)
+			}
+		})
 	}
 }

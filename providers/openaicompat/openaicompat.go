@@ -68,7 +68,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	quirks := c.quirks
 	quirks.Strict, quirks.TextTools = call.Strict, c.callers.For(call.Model)
-	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+	return c.Conceding(call.Model, openaichat.Yields, func(x wire.Concessions) (*providers.Reply, error) {
 		quirks.Concessions = x
 		job, err := openaichat.Encode(conv, call.Model, quirks)
 		if err != nil {
@@ -82,7 +82,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 func (c *Client) respond(ctx context.Context, conv *messages.Conversation, call providers.Call) (*providers.Reply, error) {
 	quirks := *c.other
 	quirks.Strict = call.Strict
-	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+	return c.Conceding(call.Model, responses.Yields, func(x wire.Concessions) (*providers.Reply, error) {
 		quirks.Concessions = x
 		job, err := responses.Encode(conv, call.Model, quirks)
 		if err != nil {

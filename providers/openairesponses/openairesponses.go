@@ -47,7 +47,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	quirks := c.quirks
 	quirks.Strict = call.Strict
-	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+	return c.Conceding(call.Model, responses.Yields, func(x wire.Concessions) (*providers.Reply, error) {
 		quirks.Concessions = x
 		job, err := responses.Encode(conv, call.Model, quirks)
 		if err != nil {

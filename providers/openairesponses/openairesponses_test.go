@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,5 +240,47 @@ func TestOwnServer(t *testing.T) {
 		if got := p.(*Client).quirks.SystemInPlace; got != own {
 			t.Errorf("%q: %v", base, got)
 		}
+	}
+}
+
+// What a model refuses of reasoning is left out at once, and of the next requests from the beginning.
+func TestReasoningGivenUp(t *testing.T) {
+	thinking := strings.Replace(whole, `"max_tokens"`, `"thinking":{"type":"adaptive"},"max_tokens"`, 1)
+	for name, row := range map[string]struct {
+		refusal string
+		fine    func(body map[string]any) bool
+	}{
+		"no reasoning": {"Encrypted content is not supported with this model.", func(b map[string]any) bool { return b["include"] == nil && b["reasoning"] == nil }},
+		"no summaries": {"Your organization must be verified to generate reasoning summaries.", func(b map[string]any) bool {
+			r, _ := b["reasoning"].(map[string]any)
+			return r["effort"] == "medium" && r["summary"] == nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen atomic.Int64
+			c, calls := upstream(t, config.Provider{}, func(w http.ResponseWriter, _ *http.Request) {
+				if seen.Add(1) == 1 {
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, `{"error":{"message":"`+row.refusal+`","type":"invalid_request_error"}}`)
+					return
+				}
+				_, _ = io.WriteString(w, reply)
+			})
+			if _, err := c.Send(context.Background(), call(t, thinking)); err != nil {
+				t.Fatal(err)
+			}
+			if first := <-calls; row.fine(first.body) {
+				t.Errorf("it did not try: %v", first.body)
+			}
+			if second := <-calls; !row.fine(second.body) {
+				t.Errorf("it went again with %v", second.body)
+			}
+			if _, err := c.Send(context.Background(), call(t, thinking)); err != nil {
+				t.Fatal(err)
+			}
+			if third := <-calls; !row.fine(third.body) || len(calls) != 0 {
+				t.Errorf("forgotten: %v, %d calls more", third.body, len(calls))
+			}
+		})
 	}
 }

@@ -59,7 +59,7 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	}
 	quirks := openaichat.OpenRouter()
 	quirks.Provider, quirks.Strict, quirks.TextTools = c.Name, call.Strict, c.callers.For(call.Model)
-	return c.Conceding(call.Model, func(x wire.Concessions) (*providers.Reply, error) {
+	return c.Conceding(call.Model, openaichat.Yields, func(x wire.Concessions) (*providers.Reply, error) {
 		quirks.Concessions = x
 		job, err := openaichat.Encode(conv, call.Model, quirks)
 		if err != nil {

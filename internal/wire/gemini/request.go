@@ -16,6 +16,9 @@ const maxStop = 5
 // Google documents it for histories that Gemini did not write. Without it the request is refused.
 const noState = "skip_thought_signature_validator"
 
+// Yields are the concessions that this dialect can make.
+const Yields = wire.YieldState | wire.YieldStandIn
+
 // Options is what the dialect must be told.
 type Options struct {
 	Provider string // name in errors
@@ -29,6 +32,9 @@ type Job struct {
 	notes  wire.Notes
 	o      Options
 	engine *wire.Engine
+
+	stated   bool // signatures of earlier turns went up
+	unsigned bool // a step's first call went up without one
 }
 
 var _ wire.Job = (*Job)(nil)
@@ -55,7 +61,7 @@ func Encode(c *messages.Conversation, model string, o Options) (*Job, error) {
 	if echoed == "" {
 		echoed = strings.TrimPrefix(o.Provider+"/"+model, "/")
 	}
-	return &Job{body: e.j.Bytes(), notes: e.notes, o: o,
+	return &Job{body: e.j.Bytes(), notes: e.notes, o: o, stated: e.stated, unsigned: e.unsigned,
 		engine: wire.NewEngine(wire.EngineOptions{Model: echoed, IDs: p.IDs, CallerName: p.CallerName})}, nil
 }
 
@@ -92,6 +98,8 @@ type encoder struct {
 	concessions wire.Concessions
 	numbered    map[string]bool // calls whose id is Gemini's own and goes back
 	role        string          // of the content that is open
+
+	stated, unsigned bool // as in Job
 }
 
 // size is about how long the body will be, so that it is allocated once.
@@ -196,6 +204,7 @@ func (e *encoder) text(l messages.Literal, signature string, thought bool) {
 
 func (e *encoder) signature(s string) {
 	if s != "" {
+		e.stated = e.stated || s != noState
 		e.j.Key("thoughtSignature")
 		e.j.Str(s)
 	}
@@ -337,8 +346,12 @@ func (e *encoder) assistant(t *wire.Turn) {
 		e.content("model")
 		switch {
 		case p.call != nil:
-			if first && p.signature == "" && e.major >= 3 {
-				p.signature = noState
+			if first && p.signature == "" {
+				if e.major >= 3 || e.concessions.StandIn {
+					p.signature = noState
+				} else {
+					e.unsigned = true // a name without a generation may be a later model's
+				}
 			}
 			first = false
 			e.call(p, ids)

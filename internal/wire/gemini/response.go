@@ -28,12 +28,15 @@ func (d *decoder) document(v gjson.Result, body []byte) error {
 	if err != nil {
 		return err
 	}
+	if d.pending {
+		return d.stop()
+	}
 	d.endText(false)
 	switch {
 	case d.e.Finished():
 		return nil
 	case d.e.Started() && v.IsObject():
-		return d.finish("STOP", gjson.Result{}) // the document is whole, so the answer is
+		return d.stop() // the document is whole, so the answer is
 	case d.e.Started():
 		return nil // a list that ends too soon: the engine says so
 	}

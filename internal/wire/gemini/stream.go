@@ -44,12 +44,15 @@ type decoder struct {
 	marks   []state            // signatures on pieces of it that were not carried yet
 	texts   []messages.Literal // the text in progress, where all is there already
 	counted bool               // figures were read
+	stopped bool               // a STOP has ended the answer
+	early   bool               // one came too early: only the end of the data counts
+	pending bool               // a STOP waits for that end
 	usage   messages.Usage
 }
 
 func (j *Job) newDecoder() *decoder {
 	d := &decoder{j: j, e: j.engine}
-	d.EventReader = wire.EventReader{Engine: j.engine, Provider: j.o.Provider, Document: d.document, Event: d.frame}
+	d.EventReader = wire.EventReader{Engine: j.engine, Provider: j.o.Provider, Document: d.document, Event: d.frame, Last: d.end}
 	return d
 }
 
@@ -109,8 +112,14 @@ func (d *decoder) chunk(v gjson.Result) error {
 	if failure.Exists() {
 		return d.failed([]byte(v.Raw), outcome)
 	}
+	parts := candidate.Get("content.parts")
+	if d.stopped && candidate.Get("finishReason").Str != "" && says(parts) {
+		// It stops with every chunk. One that goes on without a reason is talking behind its end, and is not listened to.
+		d.e.Resume()
+		d.stopped, d.early = false, true
+	}
 	if candidate.Exists() && !d.e.Finished() {
-		candidate.Get("content.parts").ForEach(func(_, p gjson.Result) bool {
+		parts.ForEach(func(_, p gjson.Result) bool {
 			d.part(p)
 			return true
 		})
@@ -294,15 +303,16 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 	if said == "" || said == "FINISH_REASON_UNSPECIFIED" {
 		return nil // what a chunk in the middle may say
 	}
+	if said == "STOP" {
+		// Some models, and servers that translate to this dialect, say it with every chunk, or before they have said a word.
+		if d.pending = d.whole || d.early || !d.e.Started(); !d.pending {
+			d.stopped = true
+			return d.stop()
+		}
+		return nil
+	}
 	d.endText(false)
 	switch said {
-	case "STOP":
-		reason = "end_turn"
-		if !d.e.Started() && d.counted && d.usage.Output == 0 {
-			f := d.Broken(empty, "the upstream's model stopped and said nothing at all")
-			f.Void = true // no token was made
-			return f
-		}
 	case "MAX_TOKENS":
 		reason = "max_tokens"
 	case "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION":
@@ -315,11 +325,49 @@ func (d *decoder) finish(said string, message gjson.Result) error {
 				text += ": " + more
 			}
 		}
-		return d.Broken(outcome, text)
+		f := d.Broken(outcome, text)
+		if said == "MISSING_THOUGHT_SIGNATURE" && d.j.unsigned && !d.e.Started() {
+			f.Cause = wire.ErrStateMissed
+		}
+		return f
 	default:
 		reason = "end_turn"
 		d.j.notes.Approximate("stop_reason")
 	}
 	d.e.Finish(reason, "")
 	return nil
+}
+
+// stop ends the answer with a STOP.
+func (d *decoder) stop() error {
+	d.pending = false
+	d.endText(false)
+	if !d.e.Started() && d.counted && d.usage.Output == 0 {
+		f := d.Broken(empty, "the upstream's model stopped and said nothing at all")
+		f.Void = true // no token was made
+		if d.j.stated {
+			f.Cause = wire.ErrStateStale // signatures that are too old do this, and without them there is an answer
+		}
+		return f
+	}
+	d.e.Finish("end_turn", "")
+	d.settle()
+	return nil
+}
+
+// end is the end of the data, at which a STOP counts that was waiting for it.
+func (d *decoder) end() error {
+	if d.pending && !d.e.Finished() {
+		return d.stop()
+	}
+	return nil
+}
+
+// says reports whether there is anything to be heard in parts.
+func says(parts gjson.Result) (something bool) {
+	parts.ForEach(func(_, p gjson.Result) bool {
+		something = p.Get("functionCall").IsObject() || p.Get("text").String() != ""
+		return !something
+	})
+	return something
 }

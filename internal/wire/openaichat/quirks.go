@@ -7,6 +7,9 @@ import (
 	"signalbox/internal/wire"
 )
 
+// Yields are the concessions that this dialect can make.
+const Yields = wire.YieldState | wire.YieldBridge | wire.YieldReasoning | wire.YieldCompletion | wire.YieldSampling | wire.YieldCallID
+
 // Quirks are the differences between speakers of this dialect, as named values. The zero value is the plain dialect. The
 // tags are the names in presets.json.
 type Quirks struct {

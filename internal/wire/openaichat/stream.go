@@ -379,6 +379,11 @@ func (d *decoder) finish(ch *choice) {
 	if d.e.Finished() {
 		return
 	}
+	if len(d.state.entries) > 0 && d.e.EndsInText() {
+		// A block that only carries it would hide the words before it, and nothing that is still to come needs it.
+		d.state = details{}
+		d.j.notes.Drop("reply.reasoning_state")
+	}
 	d.handOver()
 	reason, sequence := "", ""
 	switch strings.ToLower(ch.finish) {

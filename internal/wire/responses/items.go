@@ -105,6 +105,7 @@ type item struct {
 	further   bool   // what comes is a further part of a thought
 	packed    bool   // its state was handed over
 	opened    bool   // a call: the engine knows its name
+	spoke     bool   // the engine has heard of it
 	first     string // the item as it was announced, where that held something already
 }
 
@@ -235,13 +236,19 @@ func (d *decoder) onItemAdded(v gjson.Result) {
 
 // learn takes the names of an item, the first that are given.
 func (it *item) learn(x gjson.Result) {
-	for _, m := range [...]struct {
-		at   *string
-		name string
-	}{{&it.id, "id"}, {&it.callID, "call_id"}, {&it.name, "name"}} {
-		if f := x.Get(m.name); *m.at == "" && f.Type == gjson.String {
-			*m.at = strings.Clone(f.Str)
-		}
+	first(&it.id, x.Get("id"))
+	it.callNames(x)
+}
+
+// callNames takes those that may also stand in an event about a call.
+func (it *item) callNames(x gjson.Result) {
+	first(&it.callID, x.Get("call_id"))
+	first(&it.name, x.Get("name"))
+}
+
+func first(at *string, f gjson.Result) {
+	if *at == "" && f.Type == gjson.String {
+		*at = strings.Clone(f.Str)
 	}
 }
 
@@ -361,9 +368,7 @@ func (d *decoder) onArgumentsDone(v gjson.Result) {
 	if it == nil {
 		return
 	}
-	if name := v.Get("name"); it.name == "" && name.Type == gjson.String {
-		it.name = strings.Clone(name.Str)
-	}
+	it.callNames(v)
 	d.arguments(it, v.Get("arguments"))
 	d.open(it)
 }
@@ -415,13 +420,18 @@ func (d *decoder) text(l messages.Literal) {
 	}
 }
 
-// speak says that what comes is this item's. What another began is its own: two messages are two blocks.
+// speak says that what comes is this item's. What another began is its own: two messages are two blocks. A call that goes on
+// in the middle of a message parts nothing: its pieces are sorted by the engine.
 func (d *decoder) speak(it *item) {
-	if d.speaking != it {
+	switch {
+	case it.kind != call && d.voice != it:
 		d.flush()
 		d.e.Apart()
-		d.speaking = it
+		d.voice = it
+	case it.kind == call && !it.spoke:
+		d.flush()
 	}
+	d.speaking, it.spoke = it, true
 }
 
 // flush says what was held back for the sake of a stop sequence.
@@ -636,8 +646,12 @@ func (d *decoder) settleAll(r reply) {
 		return true
 	})
 	for _, it := range d.items {
-		if it.first != "" && !it.done {
+		switch {
+		case it.done:
+		case it.first != "":
 			d.settle(it, gjson.Parse(it.first))
+		case it.kind == call && !it.opened && it.name != "":
+			d.settle(it, gjson.Result{}) // nobody said that it is whole, but the answer is
 		}
 	}
 	if index < 0 && !d.e.Started() && !r.text.Empty() {

@@ -2,6 +2,9 @@ package responses
 
 import "signalbox/internal/wire"
 
+// Yields are the concessions that this dialect can make.
+const Yields = wire.YieldState | wire.YieldThinking | wire.YieldSummary | wire.YieldCallID
+
 // Quirks are the differences between speakers of this dialect, as named values. The zero value is the plain dialect, which
 // every server that offers it should understand.
 type Quirks struct {

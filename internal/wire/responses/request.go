@@ -206,7 +206,7 @@ func (e *encoder) assistant(t *wire.Turn) {
 		if at.Kind == wire.ThinkingItem {
 			switch item := e.q.unpack(t.Thinking[at.N].Signature); {
 			case item == nil:
-			case e.q.NoState:
+			case e.q.NoState, e.q.NoThinking:
 				e.notes.Drop("thinking")
 			default:
 				led = append(led, item)
@@ -381,7 +381,7 @@ func (e *encoder) thinking() (reasons bool) {
 	} else if effort == "" && t.On() {
 		effort = wire.EffortOf(t.Budget)
 	}
-	if e.known.Known && !e.known.Reasons {
+	if e.known.Known && !e.known.Reasons || e.q.NoThinking {
 		if t.On() {
 			e.notes.Drop("thinking")
 		}
@@ -416,7 +416,11 @@ func (e *encoder) thinking() (reasons bool) {
 		j.Obj()
 		j.Key("effort")
 		j.Str(sent)
-		if t.Display != "omitted" {
+		switch {
+		case t.Display == "omitted":
+		case e.q.NoSummary:
+			e.notes.Approximate("thinking") // it thinks, and shows nothing of it
+		default:
 			j.Key("summary")
 			j.Str("auto")
 		}

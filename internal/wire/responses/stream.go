@@ -24,6 +24,7 @@ type decoder struct {
 
 	items    []*item // in the order in which they were first seen
 	speaking *item   // the one that spoke last
+	voice    *item   // the message or thought that did
 	stop     stopper
 	refused  bool // refusal text was shown
 	usage    messages.Usage
