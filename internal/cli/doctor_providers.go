@@ -226,7 +226,7 @@ func checkWindows(ctx context.Context, x *examination) []finding {
 		switch {
 		case f.Severity == fine:
 		case own:
-			f.Fix = fmt.Sprintf("name a model with a larger window in place of it, as in: %sollama pull qwen3:8b, and write ollama/qwen3:8b for %s", x.ollama(ctx, n.provider).elsewhere(), n.where())
+			f.Fix = "take a model with a larger window: " + x.instead(ctx, n)
 		case strings.HasPrefix(bound, "num_ctx"):
 			f.Fix = fmt.Sprintf("write num_ctx: auto in place of num_ctx: %d below providers.%s", p.NumCtx, n.provider)
 		default:
@@ -238,6 +238,14 @@ func checkWindows(ctx context.Context, x *examination) []finding {
 		}
 		return []finding{f}
 	})
+}
+
+// spare is a model whose window is large enough (131072 tokens) and that can call tools.
+const spare = "gpt-oss:20b"
+
+// instead is how another model takes the place of one.
+func (x *examination) instead(ctx context.Context, n *named) string {
+	return fmt.Sprintf("%sollama pull %s, and write %s/%s for %s", x.ollama(ctx, n.provider).elsewhere(), spare, n.provider, spare, n.where())
 }
 
 func tokens(n int64) string {
@@ -258,7 +266,7 @@ func checkTools(ctx context.Context, x *examination) []finding {
 		}
 		f := finding{Severity: doubtful, What: fmt.Sprintf("%s cannot call tools (%s); the server says it can: %s", n.target(), n.where(), strings.Join(d.Capabilities, ", ")),
 			Why: "the server refuses requests that offer tools, and agents offer tools in every request",
-			Fix: fmt.Sprintf("%sollama pull qwen3:8b, and write ollama/qwen3:8b for %s", x.ollama(ctx, n.provider).elsewhere(), n.where())}
+			Fix: "take a model that can: " + x.instead(ctx, n)}
 		if n.agent {
 			f.Severity = wrong
 		}

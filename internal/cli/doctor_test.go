@@ -259,8 +259,8 @@ func TestDoctorWindows(t *testing.T) {
 	for _, row := range []struct{ it, more, model, want string }{
 		{"is content with a large one", "", "roomy", "ok | can take 131072 tokens (the model's limit is 131072, num_ctx is auto)"},
 		{"tells of one that somebody loads small", "", "big", "warning | loaded with 4096 now | ollama stop big"},
-		{"doubts a middling one", "", "middle", "warning | can take 32768 tokens | name a model with a larger window"},
-		{"refuses a small one", "", "small", "error | can take 8192 tokens (the model's limit is 8192, num_ctx is auto, loaded with 4096 now) | name a model"},
+		{"doubts a middling one", "", "middle", "warning | can take 32768 tokens | take a model with a larger window"},
+		{"refuses a small one", "", "small", "error | can take 8192 tokens (the model's limit is 8192, num_ctx is auto, loaded with 4096 now) | take a model"},
 		{"knows num_ctx", ", num_ctx: 8192", "roomy", "error | can take 8192 tokens (the model's limit is 131072, num_ctx is 8192) | write num_ctx: auto in place of num_ctx: 8192 below providers.lab"},
 		{"knows max_num_ctx", ", max_num_ctx: 20000", "roomy", "warning | num_ctx is auto up to 20000 | write max_num_ctx: 65536 in place of 20000 below providers.lab"},
 		{"says nothing where nobody does", "", "mute", ""},
@@ -282,7 +282,7 @@ func TestDoctorTools(t *testing.T) {
 	url := ollamaOf(t, `{}`, map[string]string{"able:latest": showOf(1, `["completion","tools"]`), "codellama:latest": showOf(1, `["completion"]`), "old:latest": `{}`})
 	lab := "providers: {lab: {kind: ollama, base_url: \"" + url + "\"}}\n"
 	p := newPatient(t).configured(lab + "default: lab/codellama\nagents: {a: lab/able, b: lab/old}\n")
-	told(t, p.look(checkTools), "warning | lab/codellama cannot call tools (default); the server says it can: completion | ollama pull qwen3:8b", "ok | lab/able can call tools")
+	told(t, p.look(checkTools), "warning | lab/codellama cannot call tools (default); the server says it can: completion | ollama pull gpt-oss:20b, and write lab/gpt-oss:20b for default", "ok | lab/able can call tools")
 	p.configured(lab + "agents: {\"oss:code-reviewer\": lab/codellama}\n")
 	told(t, p.look(checkTools), "error | cannot call tools (agents.oss:code-reviewer) | ")
 }
@@ -743,5 +743,26 @@ func TestDoctorCommand(t *testing.T) {
 		if code := Main(p.env, bad); code != exitUsage {
 			t.Errorf("%v: exit code %d", bad, code)
 		}
+	}
+}
+
+// The screen in docs/cli.md is what a person sees whose agent has a model that is not there, and whose window is small.
+func TestDoctorPage(t *testing.T) {
+	url := ollamaOf(t, `{}`, map[string]string{"qwen3:8b": showOf(40960, `["completion","tools","thinking"]`)})
+	p := newPatient(t)
+	p.vars["HTTPS_PROXY"], p.vars["NO_PROXY"] = "http://proxy:8080", "localhost,127.0.0.1"
+	port := closedPort(t)
+	p.configured(fmt.Sprintf("listen: 127.0.0.1:%d\ndefault: ollama/qwen3:8b\nproviders: {ollama: {base_url: %q}}\nagents: {\"oss:code-reviewer\": ollama/codellama}\n", port, url))
+	p.file(p.env.Home, ".claude/settings.json", fmt.Sprintf(`{"env":{"ANTHROPIC_BASE_URL":"http://127.0.0.1:%d"}}`, port))
+	x := newExamination(p.env, p.o)
+	x.free = func(string) (uint64, error) { return 84 << 30, nil }
+	showFindings(p.out, false, p.env.Version, x.run(t.Context(), doctorChecks, doctorLimit))
+	screen := strings.NewReplacer("OLLAMA_HOST="+url+" ", "", url, "http://127.0.0.1:11434", " --port "+strconv.Itoa(port), "", strconv.Itoa(port), "3456", "~/signalbox.conf.yaml", "~/.config/signalbox/config.yaml").Replace(p.out.String())
+	page, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "```\n" + strings.Trim(screen, "\n") + "\n```"; !strings.Contains(string(page), want) {
+		t.Errorf("docs/cli.md does not hold this screen:\n%s", want)
 	}
 }
