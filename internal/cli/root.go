@@ -49,7 +49,8 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 	root.AddCommand(
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
-		newCostsCommand(env), newDoctorCommand(env), newVersionCommand(env),
+		newCostsCommand(env), newVersionCommand(env),
+		newDoctorCommand(env),
 	)
 	return root
 }
