@@ -67,8 +67,8 @@ func (p *patient) look(c func(context.Context, *examination) []finding) []findin
 	return c(ctx, newExamination(p.env, p.o))
 }
 
-// told holds findings to what is wanted, one after the other: "severity | words of what | words of fix".
-func told(t *testing.T, found []finding, want ...string) {
+// diagnosed holds findings to what is wanted, one after the other: "severity | words of what | words of fix".
+func diagnosed(t *testing.T, found []finding, want ...string) {
 	t.Helper()
 	if len(found) != len(want) {
 		t.Fatalf("%d findings, want %d:\n%s", len(found), len(want), listed(found))
@@ -142,7 +142,7 @@ func showOf(limit int, capabilities string) string {
 
 func TestDoctorConfiguration(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkConfiguration), "ok | read from ~/signalbox.conf.yaml")
+	diagnosed(t, p.look(checkConfiguration), "ok | read from ~/signalbox.conf.yaml")
 	for _, row := range []struct {
 		it, yaml, fix string
 		line          int
@@ -159,7 +159,7 @@ func TestDoctorConfiguration(t *testing.T) {
 			port := closedPort(t)
 			p.configured(fmt.Sprintf("listen: 127.0.0.1:%d\n", port) + strings.ReplaceAll(row.yaml, "LISTEN", strconv.Itoa(port)))
 			found := p.look(checkConfiguration)
-			told(t, found, "error | "+p.o.file+" | "+strings.ReplaceAll(row.fix, "FILE", p.o.file))
+			diagnosed(t, found, "error | "+p.o.file+" | "+strings.ReplaceAll(row.fix, "FILE", p.o.file))
 			if found[0].File != p.o.file || row.line > 0 && found[0].Line != row.line {
 				t.Errorf("it is said to be at %s:%d", found[0].File, found[0].Line)
 			}
@@ -170,82 +170,82 @@ func TestDoctorConfiguration(t *testing.T) {
 		if err := os.Chmod(p.o.file, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		told(t, p.look(checkConfiguration), "error | can read | chmod 600 "+p.o.file)
+		diagnosed(t, p.look(checkConfiguration), "error | can read | chmod 600 "+p.o.file)
 	})
 	t.Run("says which variable makes a loop", func(t *testing.T) {
 		p := newPatient(t)
 		p.o.file = ""
 		p.vars["ANTHROPIC_API_KEY"], p.vars["ANTHROPIC_BASE_URL"] = "sk-ant-secret-1", "http://127.0.0.1:3456"
-		told(t, p.look(checkConfiguration), "error | points at this gateway itself | unset ANTHROPIC_BASE_URL")
+		diagnosed(t, p.look(checkConfiguration), "error | points at this gateway itself | unset ANTHROPIC_BASE_URL")
 	})
 	t.Run("says what this build does not know", func(t *testing.T) {
 		p := newPatient(t).configured("providers:\n  x: {kind: openai, profile: nonsense, base_url: \"http://127.0.0.1:9\"}\n")
-		told(t, p.look(checkConfiguration), "error | providers.x.profile | correct it")
+		diagnosed(t, p.look(checkConfiguration), "error | providers.x.profile | correct it")
 	})
 	t.Run("tells of what was not taken", func(t *testing.T) {
 		p := newPatient(t)
 		path := p.file(p.env.Dir, "signalbox.yaml", "providers: {x: {kind: ollama}}\n")
 		found := p.look(checkConfiguration)
-		told(t, found, "ok | read from", "warning | providers is not taken from this file | take line 1 out of "+path)
+		diagnosed(t, found, "ok | read from", "warning | providers is not taken from this file | take line 1 out of "+path)
 		if found[1].File != path || found[1].Line != 1 {
 			t.Errorf("%+v", found[1])
 		}
 	})
 	t.Run("warns of TLS that is not checked", func(t *testing.T) {
 		p := newPatient(t).configured("providers:\n  x: {kind: ollama, base_url: \"https://127.0.0.1:9\", insecure_skip_verify: true}\n")
-		told(t, p.look(checkConfiguration), "ok | read", "warning | insecure_skip_verify | take insecure_skip_verify out of providers.x")
+		diagnosed(t, p.look(checkConfiguration), "ok | read", "warning | insecure_skip_verify | take insecure_skip_verify out of providers.x")
 	})
 }
 
 func TestDoctorEntries(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkEntries))
+	diagnosed(t, p.look(checkEntries))
 	path := p.file(p.env.Dir, "signalbox.yaml", "agents:\n  a: signalbox/echo\n  b: nobody/x\n")
 	found := p.look(checkEntries)
-	told(t, found, `error | agents.b names nobody/x, and no provider is named nobody | nobody: {api_key: "env:NOBODY_API_KEY"}`)
+	diagnosed(t, found, `error | agents.b names nobody/x, and no provider is named nobody | nobody: {api_key: "env:NOBODY_API_KEY"}`)
 	if found[0].File != path || found[0].Line != 3 {
 		t.Errorf("it is said to be at %s:%d", found[0].File, found[0].Line)
 	}
 	p.o.file, p.vars["OLLAMA_HOST"] = "", "127.0.0.1:9"
-	told(t, p.look(checkEntries), "error | agents.b | export NOBODY_API_KEY=…")
+	diagnosed(t, p.look(checkEntries), "error | agents.b | export NOBODY_API_KEY=…")
 }
 
 func TestDoctorOllama(t *testing.T) {
 	url := ollamaOf(t, `{}`, map[string]string{"a:latest": "{}"})
 	p := newPatient(t).configured("providers: {lab: {kind: ollama, base_url: \"" + url + "\"}}\n")
-	told(t, p.look(checkOllama), "ok | lab answers at "+url+" (providers.lab), 1 model pulled")
+	diagnosed(t, p.look(checkOllama), "ok | lab answers at "+url+" (providers.lab), 1 model pulled")
 	p.configured("providers: {lab: {kind: ollama, base_url: \"http://127.0.0.1:9\"}}\n")
-	told(t, p.look(checkOllama), "error | lab does not answer at http://127.0.0.1:9 (providers.lab) | install it (https://ollama.com/download), then: ollama serve")
+	diagnosed(t, p.look(checkOllama), "error | lab does not answer at http://127.0.0.1:9 (providers.lab) | install it (https://ollama.com/download), then: ollama serve")
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "ollama"), nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	p.vars["PATH"] = bin
-	told(t, p.look(checkOllama), "error | lab | OLLAMA_HOST=127.0.0.1:9 ollama serve")
+	diagnosed(t, p.look(checkOllama), "error | lab | OLLAMA_HOST=127.0.0.1:9 ollama serve")
 	p.configured("providers: {lab: {kind: ollama, base_url: \"http://nobody.invalid.\", allow_http: true}}\n")
-	told(t, p.look(checkOllama), "error | lab does not answer | on nobody.invalid.: OLLAMA_HOST=0.0.0.0 ollama serve")
+	diagnosed(t, p.look(checkOllama), "error | lab does not answer | on nobody.invalid.: OLLAMA_HOST=0.0.0.0 ollama serve")
 	// One that was only looked for is no error, unless something names it.
 	p.o.file, p.vars["OLLAMA_HOST"] = "", "127.0.0.1:9"
-	told(t, p.look(checkOllama), "warning | ollama does not answer at http://127.0.0.1:9 (from OLLAMA_HOST) | ollama serve")
+	diagnosed(t, p.look(checkOllama), "warning | ollama does not answer at http://127.0.0.1:9 (from OLLAMA_HOST) | ollama serve")
 	p.file(p.env.Home, ".oss/config.json", `{"models":{"agents":{"oss:code-reviewer":"ollama/codellama"}}}`)
-	told(t, p.look(checkOllama), "error | from OLLAMA_HOST | ollama serve")
+	diagnosed(t, p.look(checkOllama), "error | from OLLAMA_HOST | ollama serve")
 	// Something else answers there.
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	p.vars["OLLAMA_HOST"] = other.URL
-	told(t, p.look(checkOllama), "error | does not answer at "+other.URL+" | ")
+	diagnosed(t, p.look(checkOllama), "error | does not answer at "+other.URL+" | ")
 }
 
 func TestDoctorPulled(t *testing.T) {
 	url := ollamaOf(t, `{}`, map[string]string{"qwen3:8b": "{}", "codellama:latest": "{}"})
 	lab := "providers: {lab: {kind: ollama, base_url: \"" + url + "\"}}\n"
 	p := newPatient(t).configured(lab + "default: lab/qwen3:8b\nagents: {\"oss:code-reviewer\": lab/codellama}\n")
-	told(t, p.look(checkPulled), "ok | all configured models are pulled (2)")
+	diagnosed(t, p.look(checkPulled), "ok | all configured models are pulled (2)")
 	p.configured(lab + "default: lab/qwen3:32b\nagents: {a: lab/none, b: {target: lab/codellama, fallbacks: [lab/none]}}\naliases: {x: lab/none}\n")
-	told(t, p.look(checkPulled), "error | lab/qwen3:32b is not pulled (default) | OLLAMA_HOST="+url+" ollama pull qwen3:32b   (there is qwen3:8b",
+	diagnosed(t, p.look(checkPulled), "error | lab/qwen3:32b is not pulled (default) | OLLAMA_HOST="+url+" ollama pull qwen3:32b   (there is qwen3:8b",
 		"error | lab/none is not pulled (agents.a, agents.b.fallbacks, aliases.x) | ollama pull none")
 	p.configured("providers: {lab: {kind: ollama, base_url: \"http://127.0.0.1:9\"}}\ndefault: lab/x\n")
-	told(t, p.look(checkPulled)) // checkOllama says enough
+	diagnosed(t, p.look(checkPulled)) // checkOllama says enough
 }
 
 func TestDoctorWindows(t *testing.T) {
@@ -270,11 +270,11 @@ func TestDoctorWindows(t *testing.T) {
 			if row.want == "" {
 				want = nil
 			}
-			told(t, newPatient(t).configured(lab(row.more)+"default: lab/"+row.model+"\n").look(checkWindows), want...)
+			diagnosed(t, newPatient(t).configured(lab(row.more)+"default: lab/"+row.model+"\n").look(checkWindows), want...)
 		})
 	}
 	t.Run("it leaves an alias for something small alone", func(t *testing.T) {
-		told(t, newPatient(t).configured(lab("")+"aliases: {tiny: lab/small}\n").look(checkWindows), "warning | lab/small can take 8192 | aliases.tiny")
+		diagnosed(t, newPatient(t).configured(lab("")+"aliases: {tiny: lab/small}\n").look(checkWindows), "warning | lab/small can take 8192 | aliases.tiny")
 	})
 }
 
@@ -282,9 +282,9 @@ func TestDoctorTools(t *testing.T) {
 	url := ollamaOf(t, `{}`, map[string]string{"able:latest": showOf(1, `["completion","tools"]`), "codellama:latest": showOf(1, `["completion"]`), "old:latest": `{}`})
 	lab := "providers: {lab: {kind: ollama, base_url: \"" + url + "\"}}\n"
 	p := newPatient(t).configured(lab + "default: lab/codellama\nagents: {a: lab/able, b: lab/old}\n")
-	told(t, p.look(checkTools), "warning | lab/codellama cannot call tools (default); the server says it can: completion | ollama pull gpt-oss:20b, and write lab/gpt-oss:20b for default", "ok | lab/able can call tools")
+	diagnosed(t, p.look(checkTools), "warning | lab/codellama cannot call tools (default); the server says it can: completion | ollama pull gpt-oss:20b, and write lab/gpt-oss:20b for default", "ok | lab/able can call tools")
 	p.configured(lab + "agents: {\"oss:code-reviewer\": lab/codellama}\n")
-	told(t, p.look(checkTools), "error | cannot call tools (agents.oss:code-reviewer) | ")
+	diagnosed(t, p.look(checkTools), "error | cannot call tools (agents.oss:code-reviewer) | ")
 }
 
 func TestDoctorKeys(t *testing.T) {
@@ -304,13 +304,13 @@ func TestDoctorKeys(t *testing.T) {
 	p := newPatient(t)
 	p.vars["GOOD"], p.vars["BAD"] = key, key+"-bad"
 	p.configured(fmt.Sprintf("providers:\n  anthropic: {kind: anthropic}\n  bad: {kind: openai, base_url: %q, api_key: \"env:BAD\"}\n  openrouter: {base_url: %q, api_key: \"env:GOOD\"}\n  vllm: {kind: openai, base_url: \"http://127.0.0.1:9\"}\n", s.URL, s.URL))
-	told(t, p.look(checkKeys), "ok | anthropic has no key of its own and passes the caller's on", "ok | bad has a key (providers.bad.api_key); whether it is accepted: signalbox doctor --live", "ok | openrouter has a key", "ok | vllm needs no key")
+	diagnosed(t, p.look(checkKeys), "ok | anthropic has no key of its own and passes the caller's on", "ok | bad has a key (providers.bad.api_key); whether it is accepted: signalbox doctor --live", "ok | openrouter has a key", "ok | vllm needs no key")
 	if len(asked) != 0 {
 		t.Errorf("without --live nobody is asked: %v", asked)
 	}
 	p.o.live = true
 	found := p.look(checkKeys)
-	told(t, found, "ok | anthropic", "error | bad refuses its key (providers.bad.api_key) | make a new one and write it where providers.bad.api_key points", "ok | openrouter accepts its key", "error | vllm does not answer as it should | base_url of providers.vllm")
+	diagnosed(t, found, "ok | anthropic", "error | bad refuses its key (providers.bad.api_key) | make a new one and write it where providers.bad.api_key points", "ok | openrouter accepts its key", "error | vllm does not answer as it should | base_url of providers.vllm")
 	if !slices.Contains(asked, "/key") {
 		t.Errorf("OpenRouter's own question was not asked: %v", asked)
 	}
@@ -319,21 +319,21 @@ func TestDoctorKeys(t *testing.T) {
 	}
 	p.o.file = ""
 	p.vars["OLLAMA_HOST"], p.vars["OPENROUTER_API_KEY"], p.vars["OPENROUTER_BASE_URL"] = "127.0.0.1:9", "sk-other", s.URL
-	told(t, p.look(checkKeys), "error | openrouter refuses its key (OPENROUTER_API_KEY) | https://openrouter.ai/keys, then: export OPENROUTER_API_KEY=…")
+	diagnosed(t, p.look(checkKeys), "error | openrouter refuses its key (OPENROUTER_API_KEY) | https://openrouter.ai/keys, then: export OPENROUTER_API_KEY=…")
 }
 
 func TestDoctorClaude(t *testing.T) {
 	p := newPatient(t).configured("default: signalbox/echo\n")
-	told(t, p.look(checkClaude))
+	diagnosed(t, p.look(checkClaude))
 	p.configured("agents: {a: claude}\nclaude_model: claude-sonnet-4-5\n")
-	told(t, p.look(checkClaude), "ok | the target claude (agents.a) is claude-sonnet-4-5, with the caller's own Claude credential")
+	diagnosed(t, p.look(checkClaude), "ok | the target claude (agents.a) is claude-sonnet-4-5, with the caller's own Claude credential")
 	p.vars["ANTHROPIC_AUTH_TOKEN"] = "signalbox"
-	told(t, p.look(checkClaude), "warning | ANTHROPIC_AUTH_TOKEN of this shell is none of Anthropic's | unset ANTHROPIC_AUTH_TOKEN")
+	diagnosed(t, p.look(checkClaude), "warning | ANTHROPIC_AUTH_TOKEN of this shell is none of Anthropic's | unset ANTHROPIC_AUTH_TOKEN")
 	p.vars["MINE"] = "sk-ant-secret"
 	p.configured("providers: {anthropic: {api_key: \"env:MINE\"}, signalbox: {kind: signalbox}}\nfallbacks: {\"signalbox/*\": [claude]}\n")
-	told(t, p.look(checkClaude), "warning | the target claude (fallbacks.signalbox/*) has no model | claude_model: claude-sonnet-4-5")
+	diagnosed(t, p.look(checkClaude), "warning | the target claude (fallbacks.signalbox/*) has no model | claude_model: claude-sonnet-4-5")
 	p.configured("providers: {anthropic: {api_key: \"env:MINE\"}, signalbox: {kind: signalbox}}\nfallbacks: {\"signalbox/*\": [claude]}\nclaude_model: claude-x\n")
-	told(t, p.look(checkClaude), "ok | with the gateway's key")
+	diagnosed(t, p.look(checkClaude), "ok | with the gateway's key")
 }
 
 func TestDoctorPrices(t *testing.T) {
@@ -341,9 +341,9 @@ func TestDoctorPrices(t *testing.T) {
 	p.vars["KEY"] = "k"
 	base := "providers:\n  openrouter: {api_key: \"env:KEY\"}\n  anthropic: {api_key: \"env:KEY\"}\n  ollama: {}\n  lab: {kind: openai, base_url: \"http://127.0.0.1:9\"}\n"
 	p.configured(base + "default: anthropic/claude-sonnet-4-5\nagents: {a: ollama/x, b: openrouter/who/knows, c: lab/m}\n")
-	told(t, p.look(checkPrices), `warning | no price is known for lab/m (agents.c) | prices: {"lab/m": {input: 0.15, output: 0.6}}`)
+	diagnosed(t, p.look(checkPrices), `warning | no price is known for lab/m (agents.c) | prices: {"lab/m": {input: 0.15, output: 0.6}}`)
 	p.configured(base + "default: anthropic/claude-sonnet-4-5\nagents: {a: ollama/x, c: lab/m}\nprices: {\"lab/*\": {input: 0, output: 0}}\n")
-	told(t, p.look(checkPrices), "ok | the prices of all configured models are known (3)")
+	diagnosed(t, p.look(checkPrices), "ok | the prices of all configured models are known (3)")
 }
 
 // gatewayOf answers like a gateway: it names itself, and says of itself what status holds.
@@ -366,7 +366,7 @@ func gatewayOf(t *testing.T, pid int, version string, status map[string]any) (ur
 
 func TestDoctorPort(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkPort), "ok | is free; start the gateway with: signalbox start --port")
+	diagnosed(t, p.look(checkPort), "ok | is free; start the gateway with: signalbox start --port")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -384,25 +384,25 @@ func TestDoctorPort(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	p.configured(fmt.Sprintf("listen: 127.0.0.1:%d\n", port))
 	found := p.look(checkPort)
-	told(t, found, fmt.Sprintf("error | port %d is in use by | or take another: signalbox start --port %d", port, port+1))
+	diagnosed(t, found, fmt.Sprintf("error | port %d is in use by | or take another: signalbox start --port %d", port, port+1))
 	if procfs() && (!strings.Contains(found[0].What, fmt.Sprintf("(pid %d)", os.Getpid())) || !strings.Contains(found[0].Fix, fmt.Sprintf("kill %d", os.Getpid()))) {
 		t.Errorf("it does not name the program: %+v", found[0])
 	}
 	_, port = gatewayOf(t, 4711, "1.2.3", nil)
 	p.configured(fmt.Sprintf("listen: 127.0.0.1:%d\n", port))
-	told(t, p.look(checkPort), "warning | (pid 4711) has another state directory | kill 4711")
+	diagnosed(t, p.look(checkPort), "warning | (pid 4711) has another state directory | kill 4711")
 	state, _ := p.env.StateDir()
 	p.file(state, fmt.Sprintf("proxy-%d.pid", port), fmt.Sprintf(`{"pid":4711,"port":%d,"start_time":1}`, port))
-	told(t, p.look(checkPort), "ok | a gateway runs at http://127.0.0.1")
+	diagnosed(t, p.look(checkPort), "ok | a gateway runs at http://127.0.0.1")
 	// The flag chooses another port than the configuration.
 	other := closedPort(t)
 	p.o.port = &other
-	told(t, p.look(checkPort), fmt.Sprintf("ok | port %d is free", other))
+	diagnosed(t, p.look(checkPort), fmt.Sprintf("ok | port %d is free", other))
 }
 
 func TestDoctorGateway(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkGateway))
+	diagnosed(t, p.look(checkGateway))
 	status := map[string]any{"version": "1.2.3", "model": "", "sources": []string{p.o.file}, "draining": false, "ledger": "ok"}
 	with := func(version string, change map[string]any) []finding {
 		t.Helper()
@@ -418,21 +418,21 @@ func TestDoctorGateway(t *testing.T) {
 		return p.look(checkGateway)
 	}
 	mine := map[string]any{"model": "signalbox/echo"}
-	told(t, with("1.2.3", mine), "ok | of this version and this configuration")
-	told(t, with("1.0.0", mine), "warning | the running gateway is version 1.0.0, and this program is 1.2.3 | signalbox stop --port")
-	told(t, with("1.2.3", map[string]any{"model": "signalbox/other"}), "warning | the default of the running gateway is signalbox/other; from here it would be signalbox/echo | signalbox start")
-	told(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "config_error": "c.yaml:3: nonsense"}), "error | could not read its configuration anew: c.yaml:3: nonsense | correct it")
-	told(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "sources": []string{}}), "warning | was configured from no file; from here it would be ~/signalbox.conf.yaml | signalbox start")
-	told(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "draining": true, "ledger": "failing"}), "warning | is shutting down | signalbox start", "error | cannot write its ledger | make room")
+	diagnosed(t, with("1.2.3", mine), "ok | of this version and this configuration")
+	diagnosed(t, with("1.0.0", mine), "warning | the running gateway is version 1.0.0, and this program is 1.2.3 | signalbox stop --port")
+	diagnosed(t, with("1.2.3", map[string]any{"model": "signalbox/other"}), "warning | the default of the running gateway is signalbox/other; from here it would be signalbox/echo | signalbox start")
+	diagnosed(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "config_error": "c.yaml:3: nonsense"}), "error | could not read its configuration anew: c.yaml:3: nonsense | correct it")
+	diagnosed(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "sources": []string{}}), "warning | was configured from no file; from here it would be ~/signalbox.conf.yaml | signalbox start")
+	diagnosed(t, with("1.2.3", map[string]any{"model": "signalbox/echo", "draining": true, "ledger": "failing"}), "warning | is shutting down | signalbox start", "error | cannot write its ledger | make room")
 }
 
 func TestDoctorLoops(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkLoops), "ok | no provider leads back here")
+	diagnosed(t, p.look(checkLoops), "ok | no provider leads back here")
 	url, port := gatewayOf(t, 4711, "1.2.3", nil)
 	// Another signalbox.
 	p.configured("providers: {lab: {kind: ollama, base_url: \"" + url + "\"}}\n")
-	told(t, p.look(checkLoops), "warning | base_url of providers.lab is "+url+", and another signalbox answers there | write the real upstream")
+	diagnosed(t, p.look(checkLoops), "warning | base_url of providers.lab is "+url+", and another signalbox answers there | write the real upstream")
 	// Ourselves, behind an address that does not look like it: a forwarder on another port.
 	forward, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -441,19 +441,19 @@ func TestDoctorLoops(t *testing.T) {
 	defer forward.Close()
 	go forwarding(forward, strings.TrimPrefix(url, "http://"))
 	p.configured(fmt.Sprintf("listen: 127.0.0.1:%d\nproviders: {lab: {kind: ollama, base_url: \"http://%s\"}}\n", port, forward.Addr()))
-	told(t, p.look(checkLoops), "error | and that is this gateway itself | write the real upstream as base_url of providers.lab")
+	diagnosed(t, p.look(checkLoops), "error | and that is this gateway itself | write the real upstream as base_url of providers.lab")
 	// Ourselves, by one of this machine's addresses while the gateway listens on all of them.
 	if own := ownAddress(); own != "" {
 		port := closedPort(t)
 		p.configured(fmt.Sprintf("listen: 0.0.0.0:%d\nallow_open: true\nproviders: {lab: {kind: ollama, allow_http: true, base_url: \"http://%s\"}}\n", port, net.JoinHostPort(own, strconv.Itoa(port))))
-		told(t, p.look(checkLoops), "error | and that is this gateway itself | write the real upstream")
+		diagnosed(t, p.look(checkLoops), "error | and that is this gateway itself | write the real upstream")
 	}
 	// The variable that agents are pointed here with.
 	p.o.file = ""
 	p.vars["OLLAMA_HOST"], p.vars["ANTHROPIC_BASE_URL"] = "127.0.0.1:9", "http://localhost:3456"
-	told(t, p.look(checkLoops), "ok | ANTHROPIC_BASE_URL of this shell points at this gateway; a gateway that is started here does not use it for itself")
+	diagnosed(t, p.look(checkLoops), "ok | ANTHROPIC_BASE_URL of this shell points at this gateway; a gateway that is started here does not use it for itself")
 	p.vars["ANTHROPIC_BASE_URL"] = url
-	told(t, p.look(checkLoops), "warning | ANTHROPIC_BASE_URL is "+url+", and another signalbox answers there")
+	diagnosed(t, p.look(checkLoops), "warning | ANTHROPIC_BASE_URL is "+url+", and another signalbox answers there")
 }
 
 // ownAddress is an address of this machine that is not loopback; empty when it has none.
@@ -549,7 +549,7 @@ func TestDoctorSettings(t *testing.T) {
 				want = append(want, strings.ReplaceAll(w, "OURS", ours))
 			}
 			found := p.look(checkSettings)
-			told(t, found, want...)
+			diagnosed(t, found, want...)
 			if text := listed(found); strings.Contains(text, "secret") {
 				t.Errorf("a credential was printed: %s", text)
 			}
@@ -576,14 +576,14 @@ func TestDoctorProxies(t *testing.T) {
 			for k, v := range row.vars {
 				p.vars[k] = v
 			}
-			told(t, p.look(checkProxies), row.want...)
+			diagnosed(t, p.look(checkProxies), row.want...)
 		})
 	}
 }
 
 func TestDoctorLedger(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkLedger), "ok | ~/.oss can be written")
+	diagnosed(t, p.look(checkLedger), "ok | ~/.oss can be written")
 	state, err := p.env.StateDir()
 	if err != nil {
 		t.Fatal(err)
@@ -596,10 +596,10 @@ func TestDoctorLedger(t *testing.T) {
 		x.free = func(string) (uint64, error) { return free, nil }
 		return checkLedger(t.Context(), x)
 	}
-	told(t, examine(300<<20), "warning | only 300 MiB are free | make room")
-	told(t, examine(3<<20), "error | only 3 MiB are free | make room")
+	diagnosed(t, examine(300<<20), "warning | only 300 MiB are free | make room")
+	diagnosed(t, examine(3<<20), "error | only 3 MiB are free | make room")
 	p.file(state, "ledger.db", "this is no book")
-	told(t, p.look(checkLedger), "error | the ledger's book cannot be opened | mv "+filepath.Join(state, "ledger.db"))
+	diagnosed(t, p.look(checkLedger), "error | the ledger's book cannot be opened | mv "+filepath.Join(state, "ledger.db"))
 	if err := os.Remove(filepath.Join(state, "ledger.db")); err != nil {
 		t.Fatal(err)
 	}
@@ -607,40 +607,40 @@ func TestDoctorLedger(t *testing.T) {
 	if err := os.RemoveAll(state); err != nil {
 		t.Fatal(err)
 	}
-	told(t, checkLedger(t.Context(), x), "error | nothing can be written in ~/.oss | chown")
+	diagnosed(t, checkLedger(t.Context(), x), "error | nothing can be written in ~/.oss | chown")
 	p.vars["SIGNALBOX_STATE_DIR"] = filepath.Join(p.o.file, "below-a-file")
-	told(t, p.look(checkLedger), "error | the state directory cannot be used | export SIGNALBOX_STATE_DIR=…")
+	diagnosed(t, p.look(checkLedger), "error | the state directory cannot be used | export SIGNALBOX_STATE_DIR=…")
 }
 
 func TestDoctorPIDFiles(t *testing.T) {
 	p := newPatient(t)
-	told(t, p.look(checkPIDFiles))
+	diagnosed(t, p.look(checkPIDFiles))
 	state, _ := p.env.StateDir()
 	begun, ok := startTicks(os.Getpid())
 	if ok {
 		p.file(state, "proxy-4000.pid", fmt.Sprintf(`{"pid":%d,"port":4000,"start_time":%d}`, os.Getpid(), begun))
-		told(t, p.look(checkPIDFiles), "ok | running gateways (1)")
+		diagnosed(t, p.look(checkPIDFiles), "ok | running gateways (1)")
 	}
 	dead := p.file(state, "proxy.pid", `{"pid":4194303,"port":3456,"start_time":5}`)
-	told(t, p.look(checkPIDFiles), "warning | ~/.oss/proxy.pid is stale | rm "+dead)
+	diagnosed(t, p.look(checkPIDFiles), "warning | ~/.oss/proxy.pid is stale | rm "+dead)
 	if err := os.Remove(dead); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(p.o.file, dead); err != nil {
 		t.Fatal(err)
 	}
-	told(t, p.look(checkPIDFiles), "error | is a symbolic link | rm "+dead)
+	diagnosed(t, p.look(checkPIDFiles), "error | is a symbolic link | rm "+dead)
 }
 
 func TestDoctorModes(t *testing.T) {
 	p := newPatient(t)
 	key := p.file(p.env.Home, "key", "sk-or-secret\n")
 	p.configured("providers: {openrouter: {api_key: \"file:" + key + "\"}}\n")
-	told(t, p.look(checkModes), "ok | closed to others")
+	diagnosed(t, p.look(checkModes), "ok | closed to others")
 	if err := os.Chmod(key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	told(t, p.look(checkModes), "warning | ~/key holds a key and can be read by others (mode 0644) | chmod 600 "+key)
+	diagnosed(t, p.look(checkModes), "warning | ~/key holds a key and can be read by others (mode 0644) | chmod 600 "+key)
 	settings := p.file(p.env.Home, ".claude/settings.json", `{"env":{"ANTHROPIC_API_KEY":"sk-ant-secret"}}`)
 	state, _ := p.env.StateDir()
 	log := p.file(state, "proxy-3456.log", "")
@@ -649,7 +649,7 @@ func TestDoctorModes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told(t, p.look(checkModes), "warning | ~/.claude/settings.json holds a credential | chmod 600 "+settings, "warning | proxy-3456.log belongs to the gateway | chmod 600 "+log,
+	diagnosed(t, p.look(checkModes), "warning | ~/.claude/settings.json holds a credential | chmod 600 "+settings, "warning | proxy-3456.log belongs to the gateway | chmod 600 "+log,
 		"error | ~/.oss can be written to by others (mode 0777) | chmod 700 "+state)
 }
 
@@ -667,7 +667,7 @@ func TestDoctorIsBounded(t *testing.T) {
 		}},
 		{"quick", func(context.Context, *examination) []finding { return []finding{{What: "well"}} }},
 	}, 40*time.Millisecond)
-	told(t, found, "warning | could not be looked at within 40ms | again", "error | it took too long", "ok | well")
+	diagnosed(t, found, "warning | could not be looked at within 40ms | again", "error | it took too long", "ok | well")
 	if names := found[0].Check + found[1].Check + found[2].Check; names != "deafpolitequick" {
 		t.Errorf("the order is %s", names)
 	}
