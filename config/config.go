@@ -75,6 +75,8 @@ type Config struct {
 	Firm map[string]bool `yaml:"-"`
 	// Watched are the files whose change should reload: the sources, the places where one may appear, and files of secrets.
 	Watched []string `yaml:"-"`
+	// SecretFiles are the files that keys were read from (file:/path, --api-key-file), for whoever looks at their modes.
+	SecretFiles []string `yaml:"-"`
 	// Discovered says that the providers were found and not configured.
 	Discovered bool `yaml:"-"`
 	// Found says where each provider that nobody wrote down comes from, for the first screen of serve.

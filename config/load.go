@@ -294,7 +294,7 @@ func (l *loader) keyFile(file string) (Secret, error) {
 	if err := s.setText(strings.TrimSpace(string(data))); err != nil || s.Empty() {
 		return Secret{}, &Error{Key: "--api-key-file", Message: file + " holds no key: write it on one line"}
 	}
-	l.c.Watched = append(l.c.Watched, file)
+	l.c.Watched, l.c.SecretFiles = append(l.c.Watched, file), append(l.c.SecretFiles, file)
 	return NewSecret(s.value), nil
 }
 
@@ -360,7 +360,7 @@ func (l *loader) secretFile(name, file string) (string, error) {
 		}
 		name = filepath.Join(filepath.Dir(file), name)
 	}
-	l.c.Watched = append(l.c.Watched, name)
+	l.c.Watched, l.c.SecretFiles = append(l.c.Watched, name), append(l.c.SecretFiles, name)
 	data, _, err := readFile(name)
 	if err != nil {
 		return "", fmt.Errorf("%s: %s", name, cause(err))

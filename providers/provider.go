@@ -52,6 +52,18 @@ type Speaker interface {
 	SpeaksMessages(model string) bool
 }
 
+// Describer is an upstream that says what one model can do. It is asked by people who look for a fault, and not for requests.
+type Describer interface {
+	Describe(ctx context.Context, model string) (Description, error)
+}
+
+// Description is what an upstream says of a model.
+type Description struct {
+	Limit        int64    // the most tokens that its window can have; 0 when unknown
+	Loaded       int64    // the window that it is loaded with now; 0 when it is not loaded or nobody says
+	Capabilities []string // in the upstream's words: tools, vision, thinking; nil when it does not say
+}
+
 // Passer is an upstream that speaks the caller's own API, so that paths we do not serve can be handed on. Path begins with /v1/. The
 // caller closes the response's body.
 type Passer interface {

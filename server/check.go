@@ -12,7 +12,7 @@ import (
 // Check builds every provider of a configuration, as serving does on first use, and dials nobody: what only a provider itself
 // knows (its profiles, its addresses) is wrong here too. The error is a *fault.Error of kind Invalid.
 func Check(cfg *config.Config, log logrus.FieldLogger, version string) error {
-	reg, err := providers.NewRegistry(kinds, cfg.Providers, providers.Deps{Log: log, Now: time.Now, Version: version})
+	reg, err := Providers(cfg, providers.Deps{Log: log, Now: time.Now, Version: version})
 	if err != nil {
 		return err
 	}

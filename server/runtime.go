@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"signalbox/config"
 	"signalbox/internal/dispatch"
@@ -62,11 +63,11 @@ func (s *Server) acquire() *generation {
 // build makes a generation of a configuration and checks it whole. Nothing of it is in use before it succeeds.
 func (s *Server) build(cfg *config.Config) (*generation, error) {
 	deps := providers.Deps{Log: s.o.Log, Now: s.now, Version: s.o.Version}
-	reg, err := providers.NewRegistry(kinds, cfg.Providers, deps)
+	reg, err := Providers(cfg, deps)
 	if err != nil {
 		return nil, err
 	}
-	prices, err := s.prices(cfg)
+	prices, err := Prices(cfg, s.now)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +82,6 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 	}
 	for name, p := range cfg.Providers {
 		s.metrics.Names.Allow(name, "")
-		if p.Profile != "" && p.Profile != "plain" {
-			if _, ok := providers.PresetFor(p.Profile); !ok {
-				return nil, fault.New(fault.Invalid, "providers.%s.profile: %q is no preset; known: plain, %s", name, p.Profile, strings.Join(providers.PresetNames(), ", "))
-			}
-		}
 		if p.InsecureSkipVerify {
 			s.o.Log.WithField("provider", name).Warn("TLS verification is switched off for this provider")
 		}
@@ -147,9 +143,25 @@ func targets(cfg *config.Config) []string {
 	return out
 }
 
-// prices is the catalogue with the configuration's own prices over it.
-func (s *Server) prices(cfg *config.Config) (*pricing.Catalog, error) {
-	o := pricing.Options{Overrides: map[string]pricing.Price{}, Catalogs: map[string]string{}, Now: s.now}
+// Providers is the registry of what a configuration names; nothing in it is built yet. What only this build can say of a
+// configuration, that it has no such kind or preset, is an error that names the field.
+func Providers(cfg *config.Config, deps providers.Deps) (*providers.Registry, error) {
+	reg, err := providers.NewRegistry(kinds, cfg.Providers, deps)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range reg.Names() {
+		p := cfg.Providers[name]
+		if _, ok := providers.PresetFor(p.Profile); p.Profile != "" && p.Profile != "plain" && !ok {
+			return nil, fault.New(fault.Invalid, "providers.%s.profile: %q is no preset; known: plain, %s", name, p.Profile, strings.Join(providers.PresetNames(), ", "))
+		}
+	}
+	return reg, nil
+}
+
+// Prices is the catalogue with the configuration's own prices over it.
+func Prices(cfg *config.Config, now func() time.Time) (*pricing.Catalog, error) {
+	o := pricing.Options{Overrides: map[string]pricing.Price{}, Catalogs: map[string]string{}, Now: now}
 	for pattern, p := range cfg.Prices {
 		o.Overrides[pattern] = pricing.Price{Input: string(p.Input), Output: string(p.Output), CacheRead: string(p.CacheRead), CacheWrite: string(p.CacheWrite)}
 	}

@@ -33,7 +33,8 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 
   signalbox serve                        run the gateway here
   signalbox start                        run it in the background
-  signalbox costs                        what today has cost`,
+  signalbox costs                        what today has cost
+  signalbox doctor                       what is wrong, and the fix`,
 		Version:       env.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -49,7 +50,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
 		newModelsCommand(env), newAgentModelCheckCommand(env), newAgentsCommand(env), newExplainCommand(env), newConfigCommand(env),
-		newCostsCommand(env), newManCommand(env), newVersionCommand(env),
+		newCostsCommand(env), newDoctorCommand(env), newManCommand(env), newVersionCommand(env),
 	)
 	addCompletions(env, root)
 	return root

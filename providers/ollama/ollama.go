@@ -47,7 +47,10 @@ type Client struct {
 	windows map[string]*window // by model; made only for models that the server knows
 }
 
-var _ providers.Provider = (*Client)(nil)
+var (
+	_ providers.Provider  = (*Client)(nil)
+	_ providers.Describer = (*Client)(nil)
+)
 
 // New makes a client; nothing is sent yet. An api_key is for Ollama's cloud and goes out as a bearer.
 func New(cfg config.Provider, deps providers.Deps) (providers.Provider, error) {

@@ -409,3 +409,25 @@ func TestFreeAnswerIsToldInTheHead(t *testing.T) {
 		reply.Close()
 	}
 }
+
+// Whoever looks for a fault hears what holds now, and not what was remembered.
+func TestDescribe(t *testing.T) {
+	s := serve(t)
+	s.show, s.ps = limited(40960), `{"models":[{"name":"m:latest","model":"m:latest","context_length":4096}]}`
+	c, _ := client(t, config.Provider{BaseURL: s.URL})
+	for _, limit := range []int{40960, 8192} {
+		s.show = limited(limit)
+		about, err := c.Describe(t.Context(), "m")
+		if err != nil || about.Limit != int64(limit) || about.Loaded != 4096 || !slices.Equal(about.Capabilities, []string{"completion", "tools"}) {
+			t.Errorf("%+v, %v", about, err)
+		}
+	}
+	s.show = func(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, `{}`) }
+	if about, err := c.Describe(t.Context(), "other"); err != nil || about.Limit != 0 || about.Loaded != 0 || about.Capabilities != nil {
+		t.Errorf("what is not said is unknown: %+v, %v", about, err)
+	}
+	s.show = nil
+	if _, err := c.Describe(t.Context(), "gone"); kindOf(err) != fault.NotFound {
+		t.Errorf("a missing model: %v", err)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"signalbox/internal/fault"
 	"signalbox/internal/messages"
 	"signalbox/internal/wire/ollamachat"
+	"signalbox/providers"
 )
 
 // card is what a server says of one model. The zero card is that of a model of which nothing is known.
@@ -113,7 +114,7 @@ func canonical(model string) string {
 
 // show asks the server about a model.
 func (c *Client) show(ctx context.Context, model string) (card, error) {
-	body, err := c.up.PostJSON(ctx, "/api/show", c.sign, append(messages.AppendQuote([]byte(`{"model":`), model), '}'), showLimit)
+	body, err := c.askShow(ctx, model)
 	if err != nil {
 		return card{}, err
 	}
@@ -122,6 +123,30 @@ func (c *Client) show(ctx context.Context, model string) (card, error) {
 		about.loaded = c.loaded(ctx, model)
 	}
 	return about, err
+}
+
+func (c *Client) askShow(ctx context.Context, model string) ([]byte, error) {
+	return c.up.PostJSON(ctx, "/api/show", c.sign, append(messages.AppendQuote([]byte(`{"model":`), model), '}'), showLimit)
+}
+
+// Describe says what the server says of a model now: nothing is remembered, since whoever asks has just changed something.
+func (c *Client) Describe(ctx context.Context, model string) (providers.Description, error) {
+	body, err := c.askShow(ctx, model)
+	if err != nil {
+		return providers.Description{}, c.notRunning(err)
+	}
+	about, err := readCard(body)
+	if err != nil {
+		return providers.Description{}, err
+	}
+	d := providers.Description{Limit: int64(about.limit), Loaded: int64(c.loaded(ctx, model))}
+	if caps := messages.View(body).Get("capabilities"); caps.IsArray() {
+		d.Capabilities = []string{}
+		for _, name := range caps.Array() {
+			d.Capabilities = append(d.Capabilities, name.String())
+		}
+	}
+	return d, nil
 }
 
 // loaded is the window that a model is loaded with now, in tokens; 0 when it is not loaded or the server does not say.
