@@ -33,6 +33,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 
   signalbox serve                        run the gateway here
   signalbox start                        run it in the background
+  signalbox run claude                   start Claude Code on it, and a gateway if none runs
   signalbox costs                        what today has cost`,
 		Version:       env.Version,
 		SilenceErrors: true,
@@ -49,6 +50,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 		newServeCommand(env), newStartCommand(env), newStartProxyCommand(env),
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
 		newCostsCommand(env), newVersionCommand(env),
+		newRunCommand(env), newEnvCommand(env), newSetupCommand(env),
 	)
 	return root
 }
