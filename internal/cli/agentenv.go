@@ -70,7 +70,9 @@ const strangerToken = "signalbox"
 const (
 	clientOutput     = 32_000  // max_tokens for models that it does not know
 	clientLeastCut   = 100_000 // below this CLAUDE_CODE_AUTO_COMPACT_WINDOW counts as this
-	clientComfort    = 64_000  // with a smaller window its own prompt leaves little room
+	clientSummary    = 13_000  // kept of the window for summing up, beside the answer's room
+	clientMostAnswer = 20_000  // the most that counts as the answer's room
+	clientComfort    = 64_000  // below, its prompt of some 8000 and what it keeps leave little
 	mostProjectBytes = 48 << 10
 )
 
@@ -124,8 +126,8 @@ func (c calling) settings(getenv func(string) string) (out []setting, notes []st
 		if w >= clientLeastCut {
 			usual("CLAUDE_CODE_AUTO_COMPACT_WINDOW", strconv.FormatInt(w, 10))
 		}
-		if w < clientComfort {
-			notes = append(notes, fmt.Sprintf("the model's window of %d tokens is small for an agent whose own prompt takes some 20000; it will sum up the conversation often", w))
+		if kept := clientSummary + min(c.limits.answer(), clientMostAnswer); w < clientComfort && c.kind == claudeCode {
+			notes = append(notes, fmt.Sprintf("the model's window of %d tokens is small for an agent that keeps %d of it for answers and summaries; it will sum up the conversation often", w, kept))
 		}
 	}
 	if n := c.limits.answer(); n > 0 {
