@@ -194,7 +194,7 @@ type Fingerprint struct {
 const ProjectHeader = "X-Signalbox-Project"
 
 // maxProject bounds the header's value in bytes: all headers together may have 64 KiB.
-const maxProject = 32 << 10
+const maxProject = 48 << 10
 
 // Empty reports whether there is nothing to hand on.
 func (p *Project) Empty() bool {

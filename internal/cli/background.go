@@ -35,66 +35,84 @@ func background(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 	if err != nil {
 		return withPort(err, options)
 	}
-	state, err := env.StateDir()
-	if err != nil {
-		return &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: cfg.Port()}
-	}
-	exe, err := env.Executable()
+	line, logFile, err := launch(ctx, env, child{args: f.childArgs(cmd), key: f.key, dir: env.Dir, environ: env.Environ(), port: cfg.Port()})
 	if err != nil {
 		return err
 	}
-	logFile := logPath(state, cfg.Port())
-	if cfg.Port() == 0 {
-		logFile = logPath(state, 0) + "." + strconv.Itoa(os.Getpid()) // renamed once the port is known
-	}
-	out, err := openLog(logFile)
-	if err != nil {
-		return &ExitError{Code: exitFailure, Err: fmt.Errorf("log file: %w", err), Port: cfg.Port()}
-	}
-	defer out.Close()
-	began, err := out.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-
-	ready, tell, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer ready.Close()
-	child := exec.Command(exe, f.childArgs(cmd)...)
-	child.Dir, child.Env = env.Dir, env.Environ()
-	child.Stdout, child.Stderr = out, out
-	child.Stdin = strings.NewReader(f.key)
-	child.ExtraFiles = []*os.File{tell} // fd 3
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	err = child.Start()
-	_ = tell.Close() // ours: the end of the pipe must mean the end of the child's
-	if err != nil {
-		return err
-	}
-	line, err := awaitReady(ctx, ready)
-	if err == nil {
-		err = awaitLive(ctx, line.URL)
-	}
-	if err != nil {
-		return childFailed(child, err, logFile, began, cfg.Port())
-	}
-	if cfg.Port() == 0 {
-		if os.Rename(logFile, logPath(state, line.Port)) == nil {
-			logFile = logPath(state, line.Port)
-		}
-	}
-	_ = child.Process.Release()
-	line.Background = true
 	if machine(env, cmd) {
 		writeJSON(env.Stdout, line)
 		return nil
 	}
 	started(env, line, logFile)
 	return nil
+}
+
+// A child is a gateway to be started in the background.
+type child struct {
+	args    []string // of this program; the key is not among them
+	key     string   // goes in on its stdin
+	dir     string   // the folder it stands in
+	environ []string
+	port    int // 0 for any
+}
+
+// launch starts a child and returns what it said and where its log is, once it answers /livez.
+func launch(ctx context.Context, env *Env, c child) (line serveLine, logFile string, err error) {
+	state, err := env.StateDir()
+	if err != nil {
+		return line, "", &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: c.port}
+	}
+	exe, err := env.Executable()
+	if err != nil {
+		return line, "", err
+	}
+	logFile = logPath(state, c.port)
+	if c.port == 0 {
+		logFile = logPath(state, 0) + "." + strconv.Itoa(os.Getpid()) // renamed once the port is known
+	}
+	out, err := openLog(logFile)
+	if err != nil {
+		return line, "", &ExitError{Code: exitFailure, Err: fmt.Errorf("log file: %w", err), Port: c.port}
+	}
+	defer out.Close()
+	began, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return line, "", err
+	}
+
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return line, "", err
+	}
+	defer ready.Close()
+	process := exec.Command(exe, c.args...)
+	process.Dir, process.Env = c.dir, c.environ
+	process.Stdout, process.Stderr = out, out
+	process.Stdin = strings.NewReader(c.key)
+	process.ExtraFiles = []*os.File{tell} // fd 3
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err = process.Start()
+	_ = tell.Close() // ours: the end of the pipe must mean the end of the child's
+	if err != nil {
+		return line, "", err
+	}
+	line, err = awaitReady(ctx, ready)
+	if err == nil {
+		err = awaitLive(ctx, line.URL)
+	}
+	if err != nil {
+		return line, "", childFailed(process, err, logFile, began, c.port)
+	}
+	if c.port == 0 {
+		if os.Rename(logFile, logPath(state, line.Port)) == nil {
+			logFile = logPath(state, line.Port)
+		}
+	}
+	_ = process.Process.Release()
+	line.Background = true
+	return line, logFile, nil
 }
 
 // childArgs are our own flags without the key: argv can be read by everybody.

@@ -100,9 +100,15 @@ func addPort(cmd *cobra.Command) *int {
 // find looks for the gateway of a port: the flag's, else the configuration's, else 3456. A configuration that cannot be read
 // is no hindrance: the gateway that runs was started with a good one.
 func find(env *Env, cmd *cobra.Command, port int) (*gateway, error) {
+	cfg, _ := config.Load(config.LoadOptions{Dir: env.Dir, Getenv: env.Getenv, Home: env.Home})
+	return findWith(env, cmd, port, cfg)
+}
+
+// findWith is find with a configuration that was read already; nil when it could not be.
+func findWith(env *Env, cmd *cobra.Command, port int, cfg *config.Config) (*gateway, error) {
 	host := "127.0.0.1"
 	g := &gateway{port: port}
-	if cfg, err := config.Load(config.LoadOptions{Dir: env.Dir, Getenv: env.Getenv, Home: env.Home}); err == nil {
+	if cfg != nil {
 		g.adminKey, g.metricsKey = cfg.AdminKey, cfg.MetricsKey
 		if !cmd.Flags().Changed("port") && cfg.Port() != 0 {
 			g.port = cfg.Port()

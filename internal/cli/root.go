@@ -33,6 +33,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 
   signalbox serve                        run the gateway here
   signalbox start                        run it in the background
+  signalbox run claude                   start Claude Code on it, and a gateway if none runs
   signalbox costs                        what today has cost
   signalbox doctor                       what is wrong, and the fix`,
 		Version:       env.Version,
@@ -51,6 +52,7 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 		newStopCommand(env), newStatusCommand(env), newHealthCommand(env),
 		newModelsCommand(env), newAgentModelCheckCommand(env), newAgentsCommand(env), newExplainCommand(env), newConfigCommand(env),
 		newCostsCommand(env), newDoctorCommand(env), newManCommand(env), newVersionCommand(env),
+		newRunCommand(env), newEnvCommand(env), newSetupCommand(env),
 	)
 	addCompletions(env, root)
 	return root

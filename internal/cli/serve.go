@@ -39,6 +39,8 @@ type serveFlags struct {
 	// environment of a process by its user's other programs; the child tells on readyFD how it went.
 	keyStdin bool
 	readyFD  int
+	// withRuns says that a run started it: it ends with the last run (see lease.go).
+	withRuns bool
 }
 
 func newServeCommand(env *Env) *cobra.Command {
@@ -104,7 +106,9 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	fs.BoolVar(&f.allowOpen, "allow-open", false, "listen beyond this machine without keys: something else guards the port")
 	fs.BoolVar(&f.keyStdin, "api-key-stdin", false, "")
 	fs.IntVar(&f.readyFD, "ready-fd", 0, "")
+	fs.BoolVar(&f.withRuns, "with-runs", false, "")
 	_ = fs.MarkHidden("api-key-stdin")
+	_ = fs.MarkHidden("with-runs")
 	_ = fs.MarkHidden("ready-fd")
 	addJSON(cmd)
 }
@@ -216,6 +220,14 @@ func foreground(ctx context.Context, env *Env, cmd *cobra.Command, f *serveFlags
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	if f.withRuns {
+		unmark, err := markRun(env, state, port, stop)
+		if err != nil {
+			_ = ln.Close()
+			return &ExitError{Code: exitFailure, Err: err, Port: port}
+		}
+		defer unmark()
+	}
 	kill, hup := make(chan struct{}), make(chan struct{}, 1)
 	reload := func() {
 		select {

@@ -232,7 +232,10 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/api/show":
 		io.WriteString(w, `{"model_info":{"general.architecture":"x","x.context_length":131072},"capabilities":["completion","tools","thinking","vision"]}`)
 		return
-	case "/api/ps":
+	case "/api/version":
+		io.WriteString(w, `{"version":"0.30.0"}`)
+		return
+	case "/api/tags", "/api/ps":
 		io.WriteString(w, `{"models":[]}`)
 		return
 	}
