@@ -100,6 +100,7 @@ type approach struct {
 	project *config.Project
 	header  string
 	name    string // the main model as somebody wrote it; empty when nobody did
+	theirs  bool   // it stands in the environment already, and the agent reads it there
 	target  string // what it stands for
 	notes   []string
 }
@@ -126,7 +127,7 @@ func newApproach(env *Env, cmd *cobra.Command, f *agentFlags, kind agentKind) (*
 	switch {
 	case a.name != "":
 	case env.Getenv("ANTHROPIC_MODEL") != "" && kind != openCode:
-		a.name = env.Getenv("ANTHROPIC_MODEL") // it stays, so its window is the one that counts
+		a.name, a.theirs = env.Getenv("ANTHROPIC_MODEL"), true // it stays, so its window is the one that counts
 	case a.project.Default != "":
 		a.name = a.project.Default
 	case a.cfg != nil && !a.claudeAliases():
@@ -231,7 +232,7 @@ func (a *approach) compare() {
 func (a *approach) environment(env *Env) ([]setting, []string) {
 	c := calling{kind: a.kind, url: a.g.url, header: a.header, ownAuth: ownCredential(env, a.kind)}
 	c.models = choice{small: a.flags.smallModel, subagent: a.flags.subagentMod, flagged: a.flags.model != ""}
-	if a.target != ownClaude {
+	if a.target != ownClaude && !a.theirs {
 		c.models.main = a.name
 	}
 	if a.target != "" && !speaksClaude(a.target, a.cfg) {
