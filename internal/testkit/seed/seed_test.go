@@ -18,8 +18,7 @@ import (
 const root = "../../.."
 
 // planned are the tests that docs/seed.md names and that are being written. One that is there must not stand here.
-var planned = []string{
-}
+var planned = []string{}
 
 // A row of one of the tables: its number in the first column, the tests in the last.
 type row struct {
