@@ -66,6 +66,9 @@ func (c *Config) Targets() []string {
 			named = append(named, name+"/"+model)
 		}
 	}
+	if c.ClaudeModel != "" {
+		named = append(named, "anthropic/"+c.ClaudeModel)
+	}
 	named = slices.DeleteFunc(named, func(t string) bool { return !strings.Contains(t, "/") || strings.Contains(t, "*") })
 	slices.Sort(named)
 	return slices.Compact(named)

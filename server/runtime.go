@@ -86,7 +86,7 @@ func (s *Server) build(cfg *config.Config) (*generation, error) {
 			s.o.Log.WithField("provider", name).Warn("TLS verification is switched off for this provider")
 		}
 	}
-	for _, name := range targets(cfg) {
+	for _, name := range cfg.Targets() { // their models are metric labels from the start
 		if t, err := routing.ParseTarget(name); err == nil {
 			s.metrics.Names.Allow(t.Provider, t.Model)
 		}
@@ -116,31 +116,6 @@ func window(cfg *config.Config, lists *routes.Lists, prices *pricing.Catalog) fu
 		}
 		return n
 	}
-}
-
-// targets are all targets that a configuration names: their models are metric labels from the start.
-func targets(cfg *config.Config) []string {
-	out := []string{cfg.Default}
-	for _, target := range cfg.Aliases {
-		out = append(out, target)
-	}
-	for _, entries := range cfg.Entries() {
-		for _, e := range entries {
-			out = append(append(out, e.Target), e.Fallbacks...)
-		}
-	}
-	for _, r := range cfg.Rules {
-		for _, to := range r.To {
-			out = append(out, to.Target)
-		}
-	}
-	for first, chain := range cfg.Fallbacks {
-		out = append(append(out, first), chain...)
-	}
-	if cfg.ClaudeModel != "" {
-		out = append(out, "anthropic/"+cfg.ClaudeModel)
-	}
-	return out
 }
 
 // Providers is the registry of what a configuration names; nothing in it is built yet. What only this build can say of a
