@@ -23,8 +23,9 @@ type Definition struct {
 	Model       string `json:"model,omitempty"` // what the file itself asks for; it arrives as the body's model
 	Description string `json:"description,omitempty"`
 
-	len int
-	sum string
+	len  int
+	sum  string
+	head string // the first bytes of the normalised text
 }
 
 // Fingerprint is how a gateway elsewhere recognises the agent.
@@ -62,10 +63,14 @@ func fingerprint(text string) (n int, sum string) {
 	return len(text), sumOf(h)
 }
 
+// headLen is how many bytes of a text are looked at before all of it: most prompts are nobody's whom we know.
+const headLen = 32
+
 // index finds agents by the beginning of a text.
 type index struct {
 	lens  []int             // distinct lengths, ascending
 	names map[string]string // by length and sum
+	heads map[string]bool   // of all texts; nil where they are not known, or one is too short to have one
 }
 
 func newIndex(prints []config.Fingerprint) *index {
@@ -84,6 +89,22 @@ func newIndex(prints []config.Fingerprint) *index {
 	return x
 }
 
+// withHeads lets the index pass over prompts that begin like nobody's.
+func (x *index) withHeads(defs []Definition) *index {
+	heads := map[string]bool{}
+	for i := range defs {
+		switch {
+		case defs[i].len < shortest:
+		case len(defs[i].head) < headLen:
+			return x
+		default:
+			heads[defs[i].head] = true
+		}
+	}
+	x.heads = heads
+	return x
+}
+
 func mark(n int, sum string) string { return strconv.Itoa(n) + " " + sum }
 
 // find is the agent whose whole text a prompt begins with; the longest one where several fit, since a prompt that goes on like
@@ -91,6 +112,11 @@ func mark(n int, sum string) string { return strconv.Itoa(n) + " " + sum }
 func (x *index) find(prompt string) string {
 	if x == nil || len(x.lens) == 0 {
 		return ""
+	}
+	if x.heads != nil {
+		if head := normal(prompt, headLen); len(head) < headLen || !x.heads[head[:headLen]] {
+			return ""
+		}
 	}
 	text := normal(prompt, x.lens[len(x.lens)-1])
 	h, at, best := sha256.New(), 0, ""

@@ -75,6 +75,17 @@ func TestDirectory(t *testing.T) {
 		})
 	}
 
+	t.Run("it knows a short text beside long ones", func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, "---\nname: brief\n---\nBe very brief.", dir, "brief.md")
+		write(t, "---\nname: long\n---\n"+strings.Repeat("Say all there is to say. ", 20), dir, "long.md")
+		d := New([]Source{{dir, SourceUser}}, time.Now)
+		for prompt, want := range map[string]string{"Be very brief.": "brief", strings.Repeat("Say all there is to say. ", 20) + "Now.": "long", "Be very long.": ""} {
+			if id := d.Identify(http.Header{}, asked(t, prompt), nil); id.Name != want {
+				t.Errorf("%.20q: got %+v, want %q", prompt, id, want)
+			}
+		}
+	})
 	t.Run("it sees an agent that is written later", func(t *testing.T) {
 		r := asked(t, "You paint pictures all day.")
 		if id := d.Identify(http.Header{}, r, nil); id.Name != "" {

@@ -172,7 +172,7 @@ func (d *Directory) read() *known {
 	for i := range k.defs {
 		prints = append(prints, k.defs[i].Fingerprint())
 	}
-	k.index = newIndex(prints)
+	k.index = newIndex(prints).withHeads(k.defs)
 	return k
 }
 
@@ -277,7 +277,9 @@ func parse(file string) (def Definition, ok bool) {
 		def.Model = model
 	}
 	def.Description = line(head, "description")
-	def.len, def.sum = fingerprint(normal(body, len(body)))
+	text := normal(body, len(body))
+	def.len, def.sum = fingerprint(text)
+	def.head = text[:min(len(text), headLen)]
 	return def, true
 }
 
