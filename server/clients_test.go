@@ -476,8 +476,8 @@ func TestStopsReading(t *testing.T) {
 		c.FIN()
 	}, func(c *config.Config) {
 		p := c.Providers["openai"]
-		p.Timeouts.ClientWrite = config.Duration(700 * time.Millisecond)
-		p.Timeouts.Idle = config.Duration(300 * time.Millisecond) // shorter: the caller's slowness is not the upstream's silence
+		p.Timeouts.ClientWrite = config.Duration(2500 * time.Millisecond)
+		p.Timeouts.Idle = config.Duration(1500 * time.Millisecond) // shorter: the caller's slowness is not the upstream's silence
 		c.Providers["openai"] = p
 	})
 	conn := s.dial(t)

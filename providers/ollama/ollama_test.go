@@ -331,10 +331,11 @@ func TestSendsWithoutWhatTheServerRefuses(t *testing.T) {
 // A call that is written as text is held back until it is whole. The server is not silent meanwhile: the idle clock runs only
 // while nothing at all is said.
 func TestHeldCallIsNoSilence(t *testing.T) {
-	const idle = 400 * time.Millisecond
+	// All pieces together take longer than the clock, each alone a small part of it: a busy machine must not look like silence.
+	const idle = 2 * time.Second
 	slowly := func(pieces ...string) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, r *http.Request, _ []byte) {
-			tick := time.NewTicker(idle / 4)
+			tick := time.NewTicker(idle / 10)
 			defer tick.Stop()
 			for _, p := range pieces {
 				fmt.Fprintf(w, `{"message":{"role":"assistant","content":%q},"done":false}`+"\n", p)
