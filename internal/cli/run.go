@@ -295,7 +295,7 @@ func runAgent(ctx context.Context, env *Env, cmd *cobra.Command, f *agentFlags, 
 	}
 	state, err := env.StateDir()
 	if err != nil {
-		return &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: a.g.port}
+		return withoutGateway(env, a, program, args, &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: a.g.port})
 	}
 	lease, err := joinRuns(state, a.g.port, func() error { return a.reach(ctx, env, keep) })
 	if err != nil {
@@ -311,6 +311,11 @@ func runAgent(ctx context.Context, env *Env, cmd *cobra.Command, f *agentFlags, 
 // converse runs the agent, unless nobody could answer it.
 func (a *approach) converse(env *Env, cmd *cobra.Command, program string, args []string) (int, error) {
 	if a.target != "" && !speaksClaude(a.target, a.cfg) {
+		if !a.theirs { // a name of the user's own environment may be another service's, and the gateway's default takes it
+			if err := provided(a.g, a.target); err != nil {
+				return 0, &ExitError{Code: exitNoTarget, Err: err, Port: a.g.port}
+			}
+		}
 		if err := servable(a.g, a.target); err != nil {
 			if !chained(a.name, a.target, a.cfg) {
 				return 0, &ExitError{Code: exitNoTarget, Err: err, Port: a.g.port}
