@@ -157,6 +157,15 @@ func (a *approach) claudeAliases() bool {
 	return false
 }
 
+// addressed is an error when the gateway's address stands in a configuration that cannot be read. With --port that is a note.
+func (a *approach) addressed(cmd *cobra.Command) error {
+	if a.cfgErr != nil && cmd.Flags().Changed("port") {
+		a.notes = append(a.notes, a.cfgErr.Error())
+		return nil
+	}
+	return a.cfgErr
+}
+
 // look sees whether a gateway of ours answers.
 func (a *approach) look() {
 	live, err := ask(a.g.url, "/livez", config.Secret{}, 2*time.Second)
