@@ -135,9 +135,9 @@ func shownCandidate(seen dispatch.Candidate, plan routing.Plan) candidate {
 	for _, n := range seen.Notes {
 		switch n.Kind {
 		case wire.Dropped:
-			out.Lost = append(out.Lost, n.Label())
+			out.Lost = append(out.Lost, n.Field) // whoever wrote it knows the name; the label is for metrics
 		case wire.Approximated:
-			out.Approx = append(out.Approx, n.Label())
+			out.Approx = append(out.Approx, n.Field)
 		}
 	}
 	if seen.Lane == exchange.Translated {
