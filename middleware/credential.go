@@ -17,7 +17,7 @@ type Own struct {
 }
 
 // Credential takes the caller's credential out of the request's headers, so that nothing behind it can log or forward it by
-// accident. The keys of this gateway are no caller's own: somebody who sends one here by mistake does not give it to an upstream.
+// accident. The keys of this gateway are no caller's own: somebody who sends one here by mistake does not give it to an upstream; nor is the word for having none.
 func Credential(current func() *config.Config) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		h := c.Request.Header
@@ -26,7 +26,7 @@ func Credential(current func() *config.Config) gin.HandlerFunc {
 			text, isBearer = key, false
 		}
 		var own Own
-		if cfg := current(); text != "" && !same(cfg.AdminKey, text) && !same(cfg.MetricsKey, text) {
+		if cfg := current(); text != "" && text != config.NoCredential && !same(cfg.AdminKey, text) && !same(cfg.MetricsKey, text) {
 			own = Own{config.NewSecret(text), isBearer}
 		}
 		for _, k := range []string{"Authorization", "X-Api-Key", "Proxy-Authorization", "Cookie"} {

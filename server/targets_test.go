@@ -258,6 +258,18 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 	})
+	t.Run("asks Claude for nobody who has no credential", func(t *testing.T) {
+		first, claude := upstream(t, say(500, `{"error":{"message":"broken engine"}}`)), upstream(t, say(200, ownReply))
+		s := newStand(t, func(c *config.Config) {
+			c.Providers["a"] = config.Provider{Name: "a", Kind: "openai", BaseURL: first.URL}
+			c.Providers["anthropic"] = config.Provider{Name: "anthropic", Kind: "anthropic", BaseURL: claude.URL}
+			c.Fallbacks = map[string][]string{"a/*": {"claude"}}
+		})
+		a := s.post(t, "/v1/a/m/messages", claudeBody, "authorization", "Bearer "+config.NoCredential)
+		if a.status != 502 || !strings.Contains(a.text, "broken engine") || claude.calls.Load() != 0 {
+			t.Errorf("%d %s, Claude was asked %d times", a.status, a.text, claude.calls.Load())
+		}
+	})
 	t.Run("blames nobody's key but ours on a 401", func(t *testing.T) {
 		up := upstream(t, say(401, `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key `+ours+`"}}`))
 		s := newStand(t, func(c *config.Config) {
