@@ -56,3 +56,7 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() +
 
 // MarshalYAML is String.
 func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
+
+// NoCredential is what a client of ours sends that wants a credential and whose user has none. It is no secret: a gateway without
+// keys takes any word, and this one is never taken for a caller's own.
+const NoCredential = "signalbox"

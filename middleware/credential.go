@@ -17,16 +17,17 @@ type Own struct {
 }
 
 // Credential takes the caller's credential out of the request's headers, so that nothing behind it can log or forward it by
-// accident.
-func Credential() gin.HandlerFunc {
+// accident. The keys of this gateway are no caller's own: somebody who sends one here by mistake does not give it to an upstream; nor is the word for having none.
+func Credential(current func() *config.Config) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		h := c.Request.Header
-		var own Own
-		if bearer := bearer(h); bearer != "" {
-			own = Own{config.NewSecret(bearer), true}
-		}
+		text, isBearer := bearer(h), true
 		if key := h.Get("X-Api-Key"); key != "" {
-			own = Own{config.NewSecret(key), false}
+			text, isBearer = key, false
+		}
+		var own Own
+		if cfg := current(); text != "" && text != config.NoCredential && !same(cfg.AdminKey, text) && !same(cfg.MetricsKey, text) {
+			own = Own{config.NewSecret(text), isBearer}
 		}
 		for _, k := range []string{"Authorization", "X-Api-Key", "Proxy-Authorization", "Cookie"} {
 			h.Del(k)
@@ -35,6 +36,8 @@ func Credential() gin.HandlerFunc {
 		c.Next()
 	}
 }
+
+func same(key config.Secret, text string) bool { return !key.Empty() && key.Equal(text) }
 
 // bearer is the token of an Authorization header; the scheme's case is free.
 func bearer(h http.Header) string {

@@ -134,19 +134,6 @@ func Admin(current func() *config.Config, problem Problem, rejected func(reason 
 	}
 }
 
-// DropAdminKey takes the admin key out of a request's headers, where what is left there is read as the caller's own credential.
-func DropAdminKey(r *http.Request, key config.Secret) {
-	if key.Empty() {
-		return
-	}
-	if bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); key.Equal(bearer) {
-		r.Header.Del("Authorization")
-	}
-	if key.Equal(r.Header.Get("X-Api-Key")) {
-		r.Header.Del("X-Api-Key")
-	}
-}
-
 // Scrape asks for the metrics key once one is set.
 func Scrape(current func() *config.Config, problem Problem, rejected func(reason string)) gin.HandlerFunc {
 	return func(c *gin.Context) {

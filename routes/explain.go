@@ -60,8 +60,7 @@ type priceRange struct {
 // explain says which target a request would take, and why. Its body is the request; the headers that name targets and agents count
 // as in a real one, and ?path= is the path that it would go to. Nothing of it is sent anywhere.
 func (h *handlers) explain(c *gin.Context, g *Generation) {
-	middleware.DropAdminKey(c.Request, g.Config.AdminKey)
-	middleware.Credential()(c)
+	middleware.Credential(func() *config.Config { return g.Config })(c)
 	target, ask, err := explained(c.Query("path"))
 	if err != nil {
 		Problem(c, err)
@@ -136,9 +135,9 @@ func shownCandidate(seen dispatch.Candidate, plan routing.Plan) candidate {
 	for _, n := range seen.Notes {
 		switch n.Kind {
 		case wire.Dropped:
-			out.Lost = append(out.Lost, n.Label())
+			out.Lost = append(out.Lost, n.Field) // whoever wrote it knows the name; the label is for metrics
 		case wire.Approximated:
-			out.Approx = append(out.Approx, n.Label())
+			out.Approx = append(out.Approx, n.Field)
 		}
 	}
 	if seen.Lane == exchange.Translated {

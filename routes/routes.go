@@ -168,8 +168,8 @@ func chainsOf(d Deps) map[string][]gin.HandlerFunc {
 		chainOpen:   {},
 		chainScrape: {middleware.Scrape(d.Config, Problem, d.Rejected)},
 		chainAdmin:  {middleware.Admin(d.Config, Problem, d.Rejected)},
-		chainRead:   {middleware.Credential()},
-		chainWork:   {middleware.Credential(), middleware.Account(d.Meter, d.Now), admit},
+		chainRead:   {middleware.Credential(d.Config)},
+		chainWork:   {middleware.Credential(d.Config), middleware.Account(d.Meter, d.Now), admit},
 	}
 }
 

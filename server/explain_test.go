@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -63,11 +64,11 @@ func TestExplain(t *testing.T) {
 		}
 	})
 
-	told := s.post(t, "/admin/v1/explain", `{"model":"claude-x","max_tokens":100,"top_k":5,"thinking":{"type":"adaptive"},"messages":[{"role":"user","content":"`+strings.Repeat("word ", 2000)+`"}]}`, "x-signalbox-agent", "reviewer").text
+	told := s.post(t, "/admin/v1/explain", `{"model":"claude-x","max_tokens":100,"top_k":5,"frobnicate":1,"thinking":{"type":"adaptive"},"messages":[{"role":"user","content":"`+strings.Repeat("word ", 2000)+`"}]}`, "x-signalbox-agent", "reviewer").text
 	for path, want := range map[string]string{
 		"target": "chat/review", "rule": "agent", "agent.name": "reviewer", "agent.by": "header",
 		`steps.#(rule=="path").why`: "the path names no target", `steps.#(rule=="agent").taken`: "true", `steps.#(rule=="rules.2").why`: "the request has no images",
-		"candidates.0.lost": `["top_k"]`, "candidates.0.fits": "false", "candidates.0.window": "1000", "candidates.0.lane": "translated", "candidates.0.thinking": "off", "candidates.0.serves": "true",
+		"candidates.0.lost": `["frobnicate","top_k"]`, "candidates.0.fits": "false", "candidates.0.window": "1000", "candidates.0.lane": "translated", "candidates.0.thinking": "off", "candidates.0.serves": "true",
 		"candidates.1.target": "chat/base", `excluded.#(target=="claude").why`: "neither the provider anthropic nor the caller has a credential", "error": "",
 	} {
 		if got := gjson.Get(told, path).String(); got != want {
@@ -90,6 +91,17 @@ func TestExplain(t *testing.T) {
 	t.Run("a request that no target could serve says so", func(t *testing.T) {
 		told := s.post(t, "/admin/v1/explain", `{"model":"x","max_tokens":9,"mcp_servers":[{"type":"url"}],"messages":[{"role":"user","content":"hi"}]}`).text
 		if c := gjson.Get(told, "candidates.0"); c.Get("serves").Bool() || !strings.Contains(c.Get("why").String(), "mcp_servers") {
+			t.Errorf("%s", told)
+		}
+	})
+	t.Run("a prompt that is refused before it is sent does not fit", func(t *testing.T) {
+		small := upstream(t, func(w http.ResponseWriter, _ *http.Request, _ string, _ int64) {
+			_, _ = io.WriteString(w, `{"model_info":{"general.architecture":"x","x.context_length":2048},"capabilities":["completion"]}`)
+		})
+		s := newStand(t, func(c *config.Config) { c.Providers["ollama"] = config.Provider{Kind: "ollama", BaseURL: small.URL} })
+		told := s.post(t, "/admin/v1/explain", body("ollama/small", `"`+strings.Repeat("a word ", 20000)+`"`)).text
+		c := gjson.Get(told, "candidates.0")
+		if c.Get("serves").Bool() || c.Get("fits").Raw != "false" || c.Get("window").Int() != 2048 || !strings.Contains(c.Get("why").String(), "prompt is too long") {
 			t.Errorf("%s", told)
 		}
 	})

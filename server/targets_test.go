@@ -243,6 +243,33 @@ func TestCredentials(t *testing.T) {
 			}
 		})
 	}
+	t.Run("never takes a key of this gateway for the caller's own", func(t *testing.T) {
+		up := upstream(t, say(200, ownReply))
+		s := newStand(t, func(c *config.Config) {
+			c.AdminKey, c.MetricsKey = config.NewSecret("the-admin-key"), config.NewSecret("the-metrics-key")
+			c.Providers["p"] = config.Provider{Name: "p", Kind: "anthropic", BaseURL: up.URL}
+		})
+		for _, header := range [][]string{{"x-api-key", "the-admin-key"}, {"authorization", "bearer the-admin-key"}, {"x-api-key", "the-metrics-key"}} {
+			s.post(t, "/v1/p/claude-x/messages", claudeBody, header...)
+		}
+		for _, q := range up.asked {
+			if q.Header.Get("X-Api-Key") != "" || q.Header.Get("Authorization") != "" {
+				t.Errorf("our key went up: %v", q.Header)
+			}
+		}
+	})
+	t.Run("asks Claude for nobody who has no credential", func(t *testing.T) {
+		first, claude := upstream(t, say(500, `{"error":{"message":"broken engine"}}`)), upstream(t, say(200, ownReply))
+		s := newStand(t, func(c *config.Config) {
+			c.Providers["a"] = config.Provider{Name: "a", Kind: "openai", BaseURL: first.URL}
+			c.Providers["anthropic"] = config.Provider{Name: "anthropic", Kind: "anthropic", BaseURL: claude.URL}
+			c.Fallbacks = map[string][]string{"a/*": {"claude"}}
+		})
+		a := s.post(t, "/v1/a/m/messages", claudeBody, "authorization", "Bearer "+config.NoCredential)
+		if a.status != 502 || !strings.Contains(a.text, "broken engine") || claude.calls.Load() != 0 {
+			t.Errorf("%d %s, Claude was asked %d times", a.status, a.text, claude.calls.Load())
+		}
+	})
 	t.Run("blames nobody's key but ours on a 401", func(t *testing.T) {
 		up := upstream(t, say(401, `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key `+ours+`"}}`))
 		s := newStand(t, func(c *config.Config) {

@@ -70,7 +70,7 @@ type Directory struct {
 
 	mu      sync.Mutex // one look at a time
 	parsed  map[string]parsedFile
-	plugins []pluginFile
+	plugins []plugin
 	pluginT time.Time
 
 	current atomic.Pointer[known]
@@ -132,7 +132,7 @@ func (d *Directory) look() *known {
 func (d *Directory) read() *known {
 	k := &known{at: d.now()}
 	seen := map[string]bool{}
-	add := func(file, kind, prefix string, info fs.FileInfo) {
+	add := func(file, kind, prefix, root string, info fs.FileInfo) {
 		if len(k.defs) >= maxFiles || seen[file] {
 			return
 		}
@@ -140,7 +140,7 @@ func (d *Directory) read() *known {
 		p, ok := d.parsed[file]
 		if !ok || !p.mod.Equal(info.ModTime()) || p.size != info.Size() {
 			p = parsedFile{mod: info.ModTime(), size: info.Size()}
-			p.def, p.ok = parse(file)
+			p.def, p.ok = parse(file, root)
 			d.parsed[file] = p
 		}
 		if p.ok {
@@ -153,14 +153,16 @@ func (d *Directory) read() *known {
 	}
 	for _, s := range d.sources {
 		if s.Kind != SourcePlugin {
-			definitionFiles(s.Dir, func(file string, info fs.FileInfo) { add(file, s.Kind, "", info) })
+			definitionFiles(s.Dir, func(file string, info fs.FileInfo) { add(file, s.Kind, "", "", info) })
 			continue
 		}
 		if age := k.at.Sub(d.pluginT); d.pluginT.IsZero() || age < 0 || age >= freshPlugins {
 			d.plugins, d.pluginT = pluginFolders(s.Dir), k.at
 		}
 		for _, p := range d.plugins {
-			definitionFiles(p.agents, func(file string, info fs.FileInfo) { add(file, s.Kind, p.name+":", info) })
+			for _, place := range p.places {
+				definitionFiles(place, func(file string, info fs.FileInfo) { add(file, s.Kind, p.name+":"+below(place, file), p.root, info) })
+			}
 		}
 	}
 	for file := range d.parsed {
@@ -199,13 +201,59 @@ func definitionFiles(dir string, visit func(string, fs.FileInfo)) {
 	})
 }
 
-type pluginFile struct{ name, agents string }
+// A plugin has agents in one or several places: folders, or single files.
+type plugin struct {
+	name, root string
+	places     []string
+}
 
-// pluginFolders are the installed plugins that have agents: a folder with .claude-plugin/plugin.json, which gives the name, and a
-// folder agents beside it. The newest of two versions comes first.
-func pluginFolders(dir string) []pluginFile {
+// below are the folders between a place and a file, each with a colon behind it: the client names a plugin's agents by them.
+func below(place, file string) string {
+	rel, err := filepath.Rel(place, filepath.Dir(file))
+	if err != nil || rel == "." || strings.HasPrefix(rel, "..") { // the last: the place is the file itself
+		return ""
+	}
+	return strings.ReplaceAll(rel, string(filepath.Separator), ":") + ":"
+}
+
+// manifest is what we read of a plugin's plugin.json.
+type manifest struct {
+	Name   string
+	Agents paths
+}
+
+// paths are written as one, or as a list.
+type paths []string
+
+func (p *paths) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*p = paths{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(p))
+}
+
+// places are the folder agents of a plugin, and those that its manifest names beside it. None is outside of the plugin.
+func (m *manifest) places(root string) []string {
+	var out []string
+	for _, name := range append([]string{"agents"}, m.Agents...) {
+		if !filepath.IsLocal(name) {
+			continue
+		}
+		place := filepath.Join(root, name)
+		if _, err := os.Stat(place); err == nil && !slices.Contains(out, place) {
+			out = append(out, place)
+		}
+	}
+	return out
+}
+
+// pluginFolders are the installed plugins that have agents: a folder with .claude-plugin/plugin.json, which gives the name. The
+// newest of two versions comes first.
+func pluginFolders(dir string) []plugin {
 	type found struct {
-		pluginFile
+		plugin
 		mod time.Time
 	}
 	var all []found
@@ -225,13 +273,15 @@ func pluginFolders(dir string) []pluginFile {
 			return nil
 		}
 		root := filepath.Dir(name)
-		var manifest struct{ Name string }
+		var m manifest
 		data, err := readFile(filepath.Join(name, "plugin.json"))
-		if err != nil || json.Unmarshal(data, &manifest) != nil || manifest.Name == "" {
+		if err != nil || json.Unmarshal(data, &m) != nil || m.Name == "" {
 			return fs.SkipDir
 		}
-		if info, err := os.Stat(filepath.Join(root, "agents")); err == nil && info.IsDir() {
-			all = append(all, found{pluginFile{manifest.Name, filepath.Join(root, "agents")}, info.ModTime()})
+		if places := m.places(root); len(places) > 0 {
+			if info, err := os.Stat(places[0]); err == nil {
+				all = append(all, found{plugin{m.Name, root, places}, info.ModTime()})
+			}
 		}
 		return fs.SkipDir
 	})
@@ -241,9 +291,9 @@ func pluginFolders(dir string) []pluginFile {
 		}
 		return b.mod.Compare(a.mod)
 	})
-	out := make([]pluginFile, 0, len(all))
+	out := make([]plugin, 0, len(all))
 	for _, f := range all {
-		out = append(out, f.pluginFile)
+		out = append(out, f.plugin)
 	}
 	return out
 }
@@ -258,8 +308,9 @@ func readFile(name string) ([]byte, error) {
 }
 
 // parse reads a definition file: YAML between two lines of dashes, then the agent's system prompt. A file without a name in it is
-// named by its own name, as the client does it. ok is false for one that is no definition.
-func parse(file string) (def Definition, ok bool) {
+// named by its own name, as the client does it. root is the plugin's folder, whose name the client puts into the text. ok is false
+// for one that is no definition.
+func parse(file, root string) (def Definition, ok bool) {
 	data, err := readFile(file)
 	if err != nil {
 		return def, false
@@ -277,6 +328,9 @@ func parse(file string) (def Definition, ok bool) {
 		def.Model = model
 	}
 	def.Description = line(head, "description")
+	if root != "" {
+		body = strings.ReplaceAll(body, "${CLAUDE_PLUGIN_ROOT}", root)
+	}
 	text := normal(body, len(body))
 	def.len, def.sum = fingerprint(text)
 	def.head = text[:min(len(text), headLen)]

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"net/http"
+	"strings"
 
 	"signalbox/config"
 	"signalbox/internal/messages"
@@ -56,7 +57,7 @@ func Named(h http.Header) string {
 }
 
 // byText looks for an agent's own text where its requests begin with it: the second system block, counted without the attribution
-// line, or the first where a client sends no identity sentence.
+// line, or the first where a client sends no identity sentence. Behind an agent's own prompt a block is anybody's text.
 func (d *Directory) byText(r *messages.Request, known []config.Fingerprint) string {
 	x := d.look()
 	if len(x.lens) == 0 && len(known) == 0 {
@@ -66,14 +67,22 @@ func (d *Directory) byText(r *messages.Request, known []config.Fingerprint) stri
 	if len(texts) > 2 {
 		texts = texts[:2]
 	}
+	if len(texts) == 2 && introduces(texts[0]) {
+		texts[0], texts[1] = texts[1], texts[0] // an agent's file that begins like the sentence takes nobody else's requests
+	}
 	theirs := newIndex(known)
-	for i := len(texts) - 1; i >= 0; i-- {
-		if name := theirs.find(texts[i]); name != "" {
+	for _, text := range texts {
+		if name := theirs.find(text); name != "" {
 			return name // the project that the agent runs in knows best
 		}
-		if name := x.find(texts[i]); name != "" {
+		if name := x.find(text); name != "" {
 			return name
 		}
 	}
 	return ""
+}
+
+// introduces reports whether a block is the identity sentence that Claude Code and its SDK put before an agent's prompt.
+func introduces(text string) bool {
+	return strings.HasPrefix(text, "You are Claude Code") || strings.HasPrefix(text, "You are a Claude agent")
 }

@@ -62,9 +62,8 @@ var managed = []string{
 	"CLAUDE_CODE_GATEWAY_HINT_HEADERS", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY", "CLAUDE_CODE_ATTRIBUTION_HEADER",
 }
 
-// strangerToken stands where a client wants a credential and its user has none. It is no secret: a gateway without keys takes
-// any, and no upstream but Anthropic ever sees it.
-const strangerToken = "signalbox"
+// strangerToken stands where a client wants a credential and its user has none.
+const strangerToken = config.NoCredential
 
 // What Claude Code 2.1.330 assumes or enforces, in tokens.
 const (

@@ -39,6 +39,9 @@ started.
 			if err != nil {
 				return err
 			}
+			if err := a.addressed(cmd); err != nil {
+				return err
+			}
 			if a.look(); a.up {
 				a.compare()
 			} else {

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"signalbox/config"
+	"signalbox/internal/messages"
+	"signalbox/internal/routing"
 )
 
 // entryFlags say which kind of entry a command is about, and in which file.
@@ -83,7 +84,7 @@ Settings that the entry already has stay, too; --thinking '' and --effort '' tak
 	addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name, target := args[0], args[1]
-		if err := checkName(name); err != nil {
+		if err := checkName(f.key(), name); err != nil {
 			return fail(exitUsage, err)
 		}
 		entry, err := config.NewEntry(target, thinking, effort)
@@ -116,10 +117,10 @@ Settings that the entry already has stay, too; --thinking '' and --effort '' tak
 	return cmd
 }
 
-// checkName keeps out what no agent is called, before it stands in a file.
-func checkName(name string) error {
-	if name == "" || len(name) > 256 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return errors.New("NAME: 1 to 256 printable characters")
+// checkName keeps out what no request can name, before it stands in a file and does nothing.
+func checkName(kind, name string) error {
+	if !messages.Identity(name) || !messages.Identity(routing.Identity(kind, name)) {
+		return fmt.Errorf("NAME: %q is nobody's name: 1 to %d letters, digits and signs of ASCII, without blanks", printable(name), messages.MaxIdentity-len(routing.Identity(kind, "")))
 	}
 	return nil
 }

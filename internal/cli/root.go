@@ -55,6 +55,10 @@ OpenAI-compatible server on the other. Start it, point an agent at it, and choos
 		newRunCommand(env), newEnvCommand(env), newSetupCommand(env),
 	)
 	addCompletions(env, root)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // else a shell that nobody knows is no error
+	}
 	return root
 }
 

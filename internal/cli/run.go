@@ -157,6 +157,15 @@ func (a *approach) claudeAliases() bool {
 	return false
 }
 
+// addressed is an error when the gateway's address stands in a configuration that cannot be read. With --port that is a note.
+func (a *approach) addressed(cmd *cobra.Command) error {
+	if a.cfgErr != nil && cmd.Flags().Changed("port") {
+		a.notes = append(a.notes, a.cfgErr.Error())
+		return nil
+	}
+	return a.cfgErr
+}
+
 // look sees whether a gateway of ours answers.
 func (a *approach) look() {
 	live, err := ask(a.g.url, "/livez", config.Secret{}, 2*time.Second)
@@ -295,7 +304,7 @@ func runAgent(ctx context.Context, env *Env, cmd *cobra.Command, f *agentFlags, 
 	}
 	state, err := env.StateDir()
 	if err != nil {
-		return &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: a.g.port}
+		return withoutGateway(env, a, program, args, &ExitError{Code: exitFailure, Err: fmt.Errorf("state directory: %w", err), Port: a.g.port})
 	}
 	lease, err := joinRuns(state, a.g.port, func() error { return a.reach(ctx, env, keep) })
 	if err != nil {
@@ -311,6 +320,11 @@ func runAgent(ctx context.Context, env *Env, cmd *cobra.Command, f *agentFlags, 
 // converse runs the agent, unless nobody could answer it.
 func (a *approach) converse(env *Env, cmd *cobra.Command, program string, args []string) (int, error) {
 	if a.target != "" && !speaksClaude(a.target, a.cfg) {
+		if !a.theirs { // a name of the user's own environment may be another service's, and the gateway's default takes it
+			if err := provided(a.g, a.target); err != nil {
+				return 0, &ExitError{Code: exitNoTarget, Err: err, Port: a.g.port}
+			}
+		}
 		if err := servable(a.g, a.target); err != nil {
 			if !chained(a.name, a.target, a.cfg) {
 				return 0, &ExitError{Code: exitNoTarget, Err: err, Port: a.g.port}

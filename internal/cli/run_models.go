@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,7 @@ func fallsBack(name, target string, cfg *config.Config) bool {
 		return false
 	}
 	for key, chain := range cfg.Fallbacks {
-		if target != "" && key != name && !config.Match(key, target) {
+		if target != "" && !config.Match(key, name) && !config.Match(key, target) {
 			continue
 		}
 		for _, next := range chain {
@@ -86,7 +87,7 @@ func chained(name, target string, cfg *config.Config) bool {
 		return false
 	}
 	for key, chain := range cfg.Fallbacks {
-		if len(chain) > 0 && (key == name || config.Match(key, target)) {
+		if len(chain) > 0 && (config.Match(key, name) || config.Match(key, target)) {
 			return true
 		}
 	}
@@ -166,6 +167,21 @@ func ollamaWindow(base, model string) int64 {
 		}
 	}
 	return 0
+}
+
+// provided is an error when the gateway has no provider of the target's name. It would take the target for a bare name, and give
+// the agent its default without a word. Nil where the gateway does not say what it has.
+func provided(g *gateway, target string) error {
+	provider, _, ok := strings.Cut(target, "/")
+	if !ok {
+		return nil
+	}
+	var s statusLine
+	a, err := ask(g.url, "/admin/v1/status", g.adminKey, 2*time.Second)
+	if err != nil || a.status != http.StatusOK || json.Unmarshal(a.body, &s) != nil || len(s.Providers) == 0 || slices.Contains(s.Providers, provider) {
+		return nil
+	}
+	return fmt.Errorf("%q: the gateway has no provider %q; there are %s", printable(target), printable(provider), strings.Join(s.Providers, ", "))
 }
 
 // servable reports, as an error, that the upstream of a target cannot be reached, as the gateway sees it. No news is good news.

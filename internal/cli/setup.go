@@ -171,6 +171,9 @@ func (s *setup) write(env *Env, cmd *cobra.Command, f *agentFlags, project bool)
 	if err != nil {
 		return err
 	}
+	if err := a.addressed(cmd); err != nil {
+		return err
+	}
 	if !project {
 		a.header = "" // it is this folder's, and the file is for all
 	}

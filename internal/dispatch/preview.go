@@ -54,7 +54,9 @@ func (d *Dispatcher) Preview(ctx context.Context, ask Ask) []Candidate {
 			}
 		}
 		if err != nil {
-			c.Fault = fault.From(err)
+			if c.Fault = fault.From(err); c.Fault.Window > 0 {
+				c.Window = c.Fault.Window
+			}
 		}
 		var most int64
 		if n := ask.Request.Envelope().MaxTokens; n != nil {

@@ -64,6 +64,8 @@ type Error struct {
 	Outcome string
 	// Void says that the upstream is known not to have processed the request, so that nothing can be charged.
 	Void bool
+	// Window is the model's, in tokens, where a prompt was found not to fit before it was sent; zero otherwise.
+	Window int64
 
 	// Status, Header and Body are an upstream's own Anthropic envelope, already scanned for secrets, to be passed as it is.
 	// Body is nil when the error is to be shaped by us.

@@ -31,40 +31,81 @@ func Identity(name string) bool {
 }
 
 // Marker looks for the marker in a system text: OSS-ROUTE-AGENT: NAME in a line of its own, also as an HTML comment. It is not
-// taken from quoted text: not from a fenced or indented block of code, nor from a line that has anything else in it. start and end
-// are the line with its line end; the first one counts.
+// taken from quoted text: not from a fenced or indented block of code, not from an element that holds what others wrote, such as
+// <document>, nor from a line that has anything else in it. start and end are the line with its line end; the first one counts.
 func Marker(text string) (name string, start, end int, ok bool) {
-	fence := ""
+	fence, element := "", ""
 	for at := 0; at < len(text); {
 		line, next := text[at:], len(text)
 		if i := strings.IndexByte(line, '\n'); i >= 0 {
 			line, next = line[:i], at+i+1
 		}
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		trimmed := strings.TrimSpace(line)
+		trimmed := strings.Trim(line, " \t\r")
+		code := indent(line) >= 4
 		switch mark := fenceOf(trimmed); {
+		case element != "":
+			if strings.Contains(strings.ToLower(line), "</"+element+">") {
+				element = ""
+			}
 		case fence != "":
 			// A fence is closed by one of its own kind that is at least as long and has nothing behind it.
-			if strings.HasPrefix(mark, fence) && mark == trimmed && indent < 4 {
+			if strings.HasPrefix(mark, fence) && mark == trimmed && !code {
 				fence = ""
 			}
-		case mark != "" && indent < 4:
+		case code:
+		case mark != "":
 			fence = mark
-		case indent < 4 && !strings.HasPrefix(line, "\t"):
+		default:
 			if name, ok := markerName(trimmed); ok {
 				return name, at, next, true
 			}
+			element = elementOf(trimmed)
 		}
 		at = next
 	}
 	return "", 0, 0, false
 }
 
-// fenceOf is the run of backticks or tildes that opens or closes a block of code; empty when the line has none.
+// indent is how far in a line begins, in columns: four and more are a block of code.
+func indent(line string) (columns int) {
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case ' ':
+			columns++
+		case '\t':
+			columns += 4 - columns%4
+		default:
+			return columns
+		}
+	}
+	return columns
+}
+
+// fenceOf is the run of backticks or tildes that opens or closes a block of code; empty when the line has none. Backticks with
+// another one behind them are code within a line.
 func fenceOf(line string) string {
 	for _, c := range []string{"`", "~"} {
-		if n := len(line) - len(strings.TrimLeft(line, c)); n >= 3 {
+		rest := strings.TrimLeft(line, c)
+		if n := len(line) - len(rest); n >= 3 && (c == "~" || !strings.Contains(rest, c)) {
 			return line[:n]
+		}
+	}
+	return ""
+}
+
+// quoting are the elements that prompts put other people's text into.
+var quoting = []string{"document_contents", "document_content", "documents", "document", "examples", "example", "blockquote", "pre", "code"}
+
+// elementOf is the name of the quoting element that a line opens and does not close; empty when it opens none.
+func elementOf(line string) string {
+	rest, ok := strings.CutPrefix(line, "<")
+	if !ok {
+		return ""
+	}
+	rest = strings.ToLower(rest)
+	for _, name := range quoting {
+		if tail, ok := strings.CutPrefix(rest, name); ok && tail != "" && strings.ContainsRune("> \t", rune(tail[0])) && !strings.Contains(tail, "</"+name+">") {
+			return name
 		}
 	}
 	return ""
@@ -82,17 +123,22 @@ func markerName(line string) (string, bool) {
 	return name, ok && Identity(name) && !strings.ContainsAny(name, "<>\"'`")
 }
 
-// WithoutMarker is a system block's text without its marker line; block is its place in the system prompt.
+// WithoutMarker is a system block's text without its marker lines, all that are one; block is its place in the system prompt.
 func WithoutMarker(l Literal, block int) Literal {
 	if block >= markerBlocks || !bytes.Contains(l, []byte(MarkerWord)) {
 		return l
 	}
-	text := l.Value()
-	_, start, end, ok := Marker(text)
-	if !ok {
+	rest, found := l.Value(), false
+	for {
+		_, start, end, ok := Marker(rest)
+		if !ok {
+			break
+		}
+		rest, found = rest[:start]+rest[end:], true
+	}
+	if !found {
 		return l
 	}
-	rest := text[:start] + text[end:]
 	if strings.TrimSpace(rest) == "" {
 		return nil
 	}

@@ -169,6 +169,14 @@ func TestFallbackChains(t *testing.T) {
 		{"uses Anthropic's own key", func(s *Settings) { chains(s); s.ClaudeKey = true }, Query{Model: "ollama/any"}, []string{"ollama/any", "openrouter/a/b", "anthropic/claude-haiku"}},
 		{"takes the target's own chain before a pattern", chains, Query{Agent: "oss:code-reviewer"}, []string{"ollama/codellama", "ollama/qwen3:8b"}},
 		{"takes the alias's chain", chains, Query{Model: "fast"}, []string{"ollama/qwen3:8b", "openrouter/x/y"}},
+		{"takes the chain of an alias that is a pattern", func(s *Settings) {
+			s.Aliases = map[string]string{"claude-haiku-*": "ollama/small"}
+			s.Fallbacks = map[string][]string{"claude-haiku-*": {"openrouter/a/b"}}
+		}, Query{Model: "claude-haiku-3"}, []string{"ollama/small", "openrouter/a/b"}},
+		{"leaves a pattern's chain alone where a project gives the name", func(s *Settings) {
+			s.Aliases = map[string]string{"claude-haiku-*": "ollama/small"}
+			s.Fallbacks = map[string][]string{"claude-haiku-*": {"openrouter/a/b"}}
+		}, Query{Model: "claude-haiku-3", Project: &config.Project{Aliases: map[string]string{"claude-haiku-3": "ollama/theirs"}}}, []string{"ollama/theirs"}},
 		{"calls nobody else without an entry", chains, Query{Model: "openrouter/q"}, []string{"openrouter/q"}},
 		{"calls nobody else when switched off", func(s *Settings) { chains(s); s.FallbackOn = false }, Query{Model: "ollama/any", OwnCredential: true}, []string{"ollama/any"}},
 	} {
@@ -219,6 +227,10 @@ func TestWildcards(t *testing.T) {
 		{"takes the shorter pattern where the longer does not fit", aliases, Query{Model: "claude-opus-4"}, "ollama/any alias"},
 		{"finds a star in front", aliases, Query{Model: "x-latest"}, "ollama/latest alias"},
 		{"never takes a target for an alias", func(s *Settings) { s.Aliases = map[string]string{"*": "ollama/all"} }, Query{Model: "openrouter/x"}, "openrouter/x body"},
+		{"never takes claude for an alias", func(s *Settings) {
+			s.Aliases = map[string]string{"claude*": "ollama/all"}
+			s.Default = "ollama/d"
+		}, Query{Model: "claude"}, "ollama/d default"},
 		{"keeps the kinds apart", func(s *Settings) {
 			s.Default = "ollama/d"
 			s.Agents = map[string]config.Entry{"*": {Target: "ollama/agent"}}

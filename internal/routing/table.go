@@ -240,7 +240,7 @@ func (t *Table) first(q Query, entry config.Entry, entryName string, tr *trace) 
 	default:
 		tr.passed("agent", "there is no entry for "+clip(q.Agent))
 	}
-	if to, ok := t.alias(q.Model, q.Project); ok {
+	if to, _, ok := t.alias(q.Model, q.Project); ok {
 		tr.took("alias", q.Model+": "+to)
 		return q.Model, "alias"
 	}
@@ -298,23 +298,23 @@ func kindOf(identity string) (kind, name string) {
 	return "agents", identity
 }
 
-// alias is what an alias stands for: an exact name before a pattern.
-func (t *Table) alias(name string, project *config.Project) (string, bool) {
-	if name == "" || strings.Contains(name, "/") {
-		return "", false
+// alias is what an alias stands for, and the name under which it is written: an exact name before a pattern.
+func (t *Table) alias(name string, project *config.Project) (to, under string, ok bool) {
+	if name == "" || name == Claude || name == "default" || strings.Contains(name, "/") {
+		return "", "", false // those two are targets themselves, whatever pattern they fit
 	}
 	if project != nil {
-		if to, ok := project.Aliases[name]; ok && !t.s.Firm["aliases."+name] && name != Claude && name != "default" {
-			return to, true
+		if to, ok := project.Aliases[name]; ok && !t.s.Firm["aliases."+name] {
+			return to, name, true
 		}
 	}
 	if to, ok := t.s.Aliases[name]; ok {
-		return to, true
+		return to, name, true
 	}
 	if pattern, ok := t.aliases.find(name); ok {
-		return t.s.Aliases[pattern], true
+		return t.s.Aliases[pattern], pattern, true
 	}
-	return "", false
+	return "", "", false
 }
 
 func (t *Table) defaultFor(project *config.Project) string {
@@ -374,7 +374,7 @@ func (t *Table) resolve(name string, q Query, depth int) (Target, error) {
 		}
 		return Target{}, fault.New(fault.Invalid, "model: the target claude needs an Anthropic model in the body, or claude_model in the configuration")
 	}
-	if next, ok := t.alias(name, q.Project); ok {
+	if next, _, ok := t.alias(name, q.Project); ok {
 		return t.resolve(next, q, depth+1)
 	}
 	target, err := ParseTarget(name)
@@ -407,7 +407,7 @@ func (t *Table) claude(q Query) (Target, bool) {
 func (t *Table) chain(first Target, name, rule string, own []string, q Query, tr *trace) Plan {
 	p := Plan{Targets: []Target{first}, Rule: rule, Name: name}
 	if len(own) == 0 {
-		own = t.fallbacks(first, name)
+		own = t.fallbacks(first, name, q.Project)
 	}
 	if !t.s.FallbackOn {
 		if len(own) > 0 {
@@ -451,9 +451,14 @@ func contains(list []Target, t Target) bool {
 	return false
 }
 
-func (t *Table) fallbacks(target Target, name string) []string {
+func (t *Table) fallbacks(target Target, name string, project *config.Project) []string {
 	if f, ok := t.s.Fallbacks[name]; ok && name != "" {
 		return f
+	}
+	if _, under, ok := t.alias(name, project); ok {
+		if f, ok := t.s.Fallbacks[under]; ok {
+			return f
+		}
 	}
 	full := target.String()
 	if f, ok := t.s.Fallbacks[full]; ok {

@@ -84,6 +84,9 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if hopeless(err) {
 		return nil, c.notRunning(err) // the chat would fail in the same way, only later
 	}
+	if call.DryRun && err != nil {
+		return nil, c.notRunning(err) // the chat itself is not there to say so
+	}
 	w := c.window(call.Model, about)
 	if call.DryRun {
 		w = w.apart()

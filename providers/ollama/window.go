@@ -112,7 +112,7 @@ func (w *window) fit(c *messages.Conversation, size ollamachat.Size) (int, error
 	if most > 0 && size.Bytes > int64(most) {
 		if n := ollamachat.Floor(c, false); n > int64(most) {
 			e := fault.New(fault.ContextOverflow, "prompt is too long: %d tokens > %d maximum", max(n, estimate), most)
-			e.Void, e.Outcome = true, "too_large"
+			e.Void, e.Outcome, e.Window = true, "too_large", int64(most)
 			return 0, e
 		}
 	}
