@@ -28,7 +28,7 @@ type Rules struct {
 	ErrorMember   bool                // a result has a place to say that it failed; else its text begins with "Error: "
 	LegalName     func(string) bool   // tool names outside are mapped both ways; nil: all are legal
 	CallID        func(string) string // form of call ids sent up; nil: as they are
-	Strict        bool                // refuse what would be dropped
+	Strict        bool                // refuse a block that would be dropped, by its place; what else is dropped the dialect refuses, all at once
 }
 
 // Prepared is a conversation made ready for a foreign dialect.
@@ -152,11 +152,6 @@ func Prepare(c *messages.Conversation, r Rules) (*Prepared, error) {
 	}
 	if err := p.tools(); err != nil {
 		return nil, err
-	}
-	if r.Strict {
-		if err := p.out.Notes.Refuse(); err != nil {
-			return nil, err
-		}
 	}
 	return p.out, nil
 }
