@@ -143,3 +143,34 @@ line:
 	}
 	return sum
 }
+
+// Where the upstream tells no usage, the book's estimate is of what was said: about the same for an answer that came whole and
+// for one that came in pieces, and nothing of the JSON around it.
+func TestEstimateOfAnswer(t *testing.T) {
+	const text = "twenty bytes of talk"
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request, body string, _ int64) {
+		if gjson.Get(body, "stream").Bool() {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, `data: {"choices":[{"index":0,"delta":{"content":"`+text+`"},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+			return
+		}
+		_, _ = io.WriteString(w, `{"choices":[{"index":0,"message":{"role":"assistant","content":"`+text+`"},"finish_reason":"stop"}]}`)
+	})
+	s := newStand(t, func(c *config.Config) {
+		c.Providers["lab"] = config.Provider{Name: "lab", Kind: "openai", Profile: "plain", BaseURL: up.URL + "/v1"}
+	})
+	for _, stream := range []bool{false, true} {
+		if a := s.post(t, "/v1/lab/m/messages", told(1, stream)); a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.text)
+		}
+	}
+	rows := s.rows(t)
+	if len(rows) != 2 {
+		t.Fatalf("the book has %+v", rows)
+	}
+	for _, r := range rows {
+		if want := int64(len(text)) / 4; r.State != "estimated" || r.Output < want-1 || r.Output > want+1 {
+			t.Errorf("%s, %d tokens; want an estimate of about %d", r.State, r.Output, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 
 	"signalbox/internal/estimate"
 	"signalbox/internal/exchange"
@@ -119,6 +120,22 @@ func (a *attempt) notes(all wire.Notes) {
 		}
 	}
 	a.rec.Dropped = all.Fields()
+}
+
+// spoken is how many bytes a whole message says: its texts, thinking and inputs, without what stands around them.
+func spoken(message []byte) (n int64) {
+	messages.View(message).Get("content").ForEach(func(_, block gjson.Result) bool {
+		for _, member := range [...]string{"text", "thinking", "input"} {
+			switch f := block.Get(member); {
+			case f.Type == gjson.String:
+				n += int64(len(f.Raw)) - 2
+			case f.Exists():
+				n += int64(len(f.Raw))
+			}
+		}
+		return true
+	})
+	return n
 }
 
 // deltaFrame is about how many bytes of a delta's data are not what the model said.

@@ -258,7 +258,7 @@ func (d *Dispatcher) once(ctx context.Context, ask Ask, target routing.Target, p
 	a.notes(reply.Notes)
 	if reply.Body != nil {
 		done(nil)
-		a.finish(reply, int64(len(reply.Body)))
+		a.finish(reply, spoken(reply.Body))
 		return reply, nil
 	}
 	return a.follow(reply, done, probe), nil

@@ -8,10 +8,9 @@ import (
 )
 
 // Tap reads usage from frames that pass in the verbatim lane. It opens message_start and message_delta alone; text flows
-// past it unopened, only its length is counted.
+// past it unopened.
 type Tap struct {
 	usage messages.Usage
-	said  int64
 }
 
 // Frames passes every frame on and reads as they go.
@@ -30,8 +29,6 @@ func (t *Tap) Frames(seq iter.Seq2[sse.Frame, error]) iter.Seq2[sse.Frame, error
 
 func (t *Tap) see(f sse.Frame) {
 	switch f.Event {
-	case "content_block_delta":
-		t.said += int64(len(f.Data))
 	case "message_start":
 		t.usage.MergeUsage(messages.View(f.Data).Get("message.usage"), false)
 	case "message_delta":
@@ -41,7 +38,6 @@ func (t *Tap) see(f sse.Frame) {
 
 // Whole reads the usage of a whole message of proven grammar.
 func (t *Tap) Whole(body []byte) {
-	t.said = int64(len(body))
 	t.usage.MergeUsage(messages.View(body).Get("usage"), true)
 }
 

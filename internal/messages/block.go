@@ -211,7 +211,15 @@ func (c *Conversation) read(m member, raw []byte) (err error) {
 		if !v.IsObject() {
 			return invalid(name, "must be an object")
 		}
-		c.UserID = v.Get("user_id").String()
+		v.ForEach(func(k, f gjson.Result) bool {
+			switch {
+			case k.Str != "user_id":
+				c.unread(name, k.Str, f.Raw)
+			case f.Type != gjson.Null:
+				c.UserID = f.String()
+			}
+			return true
+		})
 	default:
 		if v.IsArray() && !v.Get("0").Exists() {
 			return nil // an empty list asks for nothing

@@ -32,6 +32,7 @@ func TestUnread(t *testing.T) {
 		"it names the second of two formats":           {`"output_format":{"type":"json_schema","schema":{"a":1}},"output_config":{"format":{"type":"json_schema","schema":{}}},"messages":[]`, []string{"output_format"}},
 		"it names a budget of no thinking":             {`"thinking":{"type":"disabled","budget_tokens":5},"messages":[]`, []string{"thinking.budget_tokens"}},
 		"it names what has the wrong type":             {`"tool_choice":{"type":"auto","disable_parallel_tool_use":"x"},"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","is_error":"yes"},{"title":{},"context":1,"type":"document","source":{"type":"text","data":"x"}},{"type":"later","title":3}]}]`, []string{"tool_choice.disable_parallel_tool_use", "tool_result.is_error", "document.title", "document.context"}},
+		"it names members of the metadata":             {`"metadata":{"user_id":"u","later":1,"none":null},"messages":[]`, []string{"metadata.later"}},
 		"it names members of a choice":                 {`"tool_choice":{"type":"none","name":"x","disable_parallel_tool_use":true},"messages":[]`, []string{"tool_choice.name", "tool_choice.disable_parallel_tool_use"}},
 		"it names an effort of one message":            {`"messages":[{"role":"system","output_config":{"effort":"low"},"content":"a"}]`, []string{"messages.output_config"}},
 		"it passes over an effort that is said before": {`"messages":[{"role":"system","output_config":{"effort":"low"},"content":"a"}],"output_config":{"effort":"low"}`, nil},

@@ -7,7 +7,7 @@ import "strings"
 var LeftOut = map[string]string{
 	"cache_control":               "it makes Anthropic's answer cheaper, never different; dialects that have the same get it",
 	"diagnostics":                 "it asks Anthropic about an earlier answer",
-	"metadata":                    "it says who asks; OpenAI gets a hash of `user_id`",
+	"metadata.user_id":            "it says who asks; OpenAI gets a hash of `user_id`",
 	"thinking.display":            "it says how much of the thinking is shown; the answer is the same",
 	"text.citations":              "what an earlier answer quoted; its text is there",
 	"tool_use.caller":             "who made an earlier call; the call and its result are there",

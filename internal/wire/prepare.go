@@ -28,7 +28,7 @@ type Rules struct {
 	ErrorMember   bool                // a result has a place to say that it failed; else its text begins with "Error: "
 	LegalName     func(string) bool   // tool names outside are mapped both ways; nil: all are legal
 	CallID        func(string) string // form of call ids sent up; nil: as they are
-	Strict        bool                // refuse what would be dropped
+	Strict        bool                // refuse a block that would be dropped, by its place; what else is dropped the dialect refuses, all at once
 }
 
 // Prepared is a conversation made ready for a foreign dialect.
@@ -153,11 +153,6 @@ func Prepare(c *messages.Conversation, r Rules) (*Prepared, error) {
 	if err := p.tools(); err != nil {
 		return nil, err
 	}
-	if r.Strict {
-		if err := p.out.Notes.Refuse(); err != nil {
-			return nil, err
-		}
-	}
 	return p.out, nil
 }
 
@@ -168,6 +163,7 @@ type preparer struct {
 	calls  map[string]string // call id as the caller wrote it -> tool name
 	open   map[string]bool   // calls of the last assistant turn that no result answered yet
 	order  []string          // the ids of that turn's calls, in their order
+	first  map[string]int    // where in that order an upstream's own id came first, once there are several calls
 	loaded map[string]bool   // tools that a tool_reference named
 	asIs   map[string]bool   // minted call ids that go up as they are
 	held   []Part            // a system message that must wait until the results have been given
@@ -348,7 +344,6 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 			}
 		}
 	}
-	p.callIDs(t.Calls)
 	if p.rules.Ordered {
 		t.order(&had)
 	}
@@ -361,8 +356,10 @@ func (p *preparer) assistant(path spot, m *messages.Message) error {
 		last.Thinking = append(last.Thinking, t.Thinking...)
 		last.Parts = append(last.Parts, t.Parts...)
 		last.Calls = append(last.Calls, t.Calls...)
+		p.callIDs(last.Calls, len(last.Calls)-len(t.Calls))
 		return nil
 	}
+	p.callIDs(t.Calls, 0)
 	if len(t.Parts)+len(t.Calls)+len(t.Thinking) > 0 {
 		p.out.Turns = append(p.out.Turns, t)
 	}
@@ -414,24 +411,28 @@ func (t *Turn) order(had *[3]int) {
 	}
 }
 
-// callIDs turns minted ids back into the upstream's own, except where that would repeat an id within one message.
-func (p *preparer) callIDs(calls []Call) {
-	if len(calls) == 0 {
-		return
-	}
-	if len(calls) == 1 {
-		calls[0].ID = p.upID(calls[0].ID)
-		return
-	}
-	count := make(map[string]int, len(calls))
-	for i := range calls {
-		count[OriginalID(calls[i].ID)]++
-	}
-	for i := range calls {
-		if count[OriginalID(calls[i].ID)] > 1 {
-			p.asIs[calls[i].ID] = true
+// callIDs turns minted ids back into the upstream's own, except where that would repeat an id within one turn. The calls are those of
+// p.order, which has their ids as the caller wrote them; the ones before from have been here already.
+func (p *preparer) callIDs(calls []Call, from int) {
+	if len(calls) <= 1 {
+		if len(calls) > from {
+			calls[0].ID = p.upID(p.order[0])
 		}
-		calls[i].ID = p.upID(calls[i].ID)
+		return
+	}
+	if from <= 1 { // until now there was one call at most, which nobody had to remember
+		from, p.first = 0, make(map[string]int, len(calls))
+	}
+	for i := from; i < len(calls); i++ {
+		id := p.order[i]
+		original := OriginalID(id)
+		if k, ok := p.first[original]; ok {
+			p.asIs[p.order[k]], p.asIs[id] = true, true
+			calls[k].ID = p.upID(p.order[k])
+		} else {
+			p.first[original] = i
+		}
+		calls[i].ID = p.upID(id)
 	}
 }
 

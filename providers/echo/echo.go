@@ -51,6 +51,11 @@ func (c *Client) Send(ctx context.Context, call providers.Call) (*providers.Repl
 	if err != nil {
 		return nil, err
 	}
+	if call.Strict {
+		if err := prep.Notes.Refuse(); err != nil {
+			return nil, err
+		}
+	}
 	if call.DryRun {
 		return &providers.Reply{Notes: prep.Notes, Lane: exchange.Translated}, nil
 	}

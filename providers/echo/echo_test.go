@@ -189,6 +189,21 @@ func TestUnknownModel(t *testing.T) {
 	}
 }
 
+func TestStrict(t *testing.T) {
+	c := call(t, Model, `{"max_tokens":9,"speed":"fast","later":1,"messages":[{"role":"user","content":"Hi"}]}`)
+	reply, err := provider(t).Send(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reply.Notes.Fields(); !cmp.Equal(got, []string{"later", "speed"}) {
+		t.Errorf("dropped %v", got)
+	}
+	c.Strict = true
+	if _, err := provider(t).Send(t.Context(), c); err == nil || !strings.Contains(err.Error(), "later, speed: ") {
+		t.Errorf("strict: %v", err)
+	}
+}
+
 func TestCounterNeedsNoLimit(t *testing.T) {
 	n, err := provider(t).CountTokens(t.Context(), call(t, Model, `{"messages":[{"role":"user","content":"one two three"}]}`))
 	if err != nil || n.Tokens != 4 {

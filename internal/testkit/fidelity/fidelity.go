@@ -128,7 +128,7 @@ func arrived(f *Feature, w *Wire, body []byte) (bool, error) {
 	return true, nil
 }
 
-// Strict holds strict mode to its promise: what would be dropped is refused by name, and nothing else changes.
+// Strict holds strict mode to its promise: all that would be dropped is refused by name, at once, and nothing else changes.
 func Strict(f *Feature, w *Wire) error {
 	body, notes, err := encode(f.Body, w, false)
 	strictBody, strictNotes, strictErr := encode(f.Body, w, true)
@@ -141,9 +141,13 @@ func Strict(f *Feature, w *Wire) error {
 		if _, err := refusal(strictErr); err != nil {
 			return err
 		}
-		named := slices.ContainsFunc(dropped, func(field string) bool { return strings.Contains(strictErr.Error(), field) })
-		if unknown := slices.Contains(dropped, "content_block") && strings.Contains(strictErr.Error(), ".type: "); !named && !unknown {
-			return fmt.Errorf("strict mode refuses %v without naming it: %w", dropped, strictErr)
+		if unknown := slices.Contains(dropped, "content_block") && strings.Contains(strictErr.Error(), ".type: "); unknown {
+			break // a block is refused by its place, before the rest is looked at
+		}
+		for _, field := range dropped {
+			if !strings.Contains(strictErr.Error(), field) {
+				return fmt.Errorf("strict mode refuses %v without naming %s: %w", dropped, field, strictErr)
+			}
 		}
 	case strictErr != nil:
 		return fmt.Errorf("nothing is dropped, but strict mode refuses: %w", strictErr)

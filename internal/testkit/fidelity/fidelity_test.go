@@ -45,6 +45,18 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+// A refusal of strict mode names everything at once, whichever half of an encoder leaves it out: what all wires have in common,
+// and what is a dialect's own.
+func TestStrictNamesAll(t *testing.T) {
+	f := &Feature{Name: "much at once", Body: request(`"top_k":3,"speed":"fast","later":1,"context_management":{"edits":[]},"tools":[{"name":"look","strict":true}],` +
+		`"tool_choice":{"type":"auto","disable_parallel_tool_use":true},"output_config":{"effort":"high"}`)}
+	for _, w := range Wires() {
+		if err := Strict(f, w); err != nil {
+			t.Errorf("%s, %s: %v", w.Column, w.Name, err)
+		}
+	}
+}
+
 // A probe proves something only if the language of its own takes it: there everything is carried but what cannot be valid.
 func TestVerbatimCarriesAll(t *testing.T) {
 	w := Wires()[0]
