@@ -273,6 +273,7 @@ type decoder struct {
 	stack []Block // blocks of contents that are still open
 	odd   []odd   // members that nobody reads, of blocks that are still open
 	depth int     // of contents in one another
+	count int     // of blocks so far
 }
 
 // step is a part of a path: a name, with the number of an element behind it unless that is negative.
@@ -383,6 +384,9 @@ func (d *decoder) blocks(onlyText bool) error {
 	d.enter()
 	for i := 0; d.next(']'); i++ {
 		d.at().n = i
+		if d.count++; d.count > MaxBlocks {
+			return d.invalid("", "is one content block too many: a request may have %d of them in all", MaxBlocks)
+		}
 		b, err := d.block()
 		if err != nil {
 			return err

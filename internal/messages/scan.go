@@ -12,7 +12,10 @@ const (
 	MaxDepth    = 128
 	MaxMessages = 100_000
 	MaxTools    = 4_096
-	maxMembers  = 256 // top-level members; the API has about thirty
+	// MaxBlocks is how many content blocks a translation takes, in all messages together: a block is much larger decoded than
+	// written, and a body of nothing but tiny ones would fill the memory.
+	MaxBlocks  = 200_000
+	maxMembers = 256 // top-level members; the API has about thirty
 )
 
 // span is a part of the body, as byte offsets.
