@@ -116,13 +116,18 @@ func invalid(err error) error {
 }
 
 // elsewhere reports whether a member is carried where the body does not show it: stop sequences are looked for in the answer, a
-// tool that must not be called is not offered to Ollama. What a schema says of itself (closed) may go at Gemini.
+// tool that must not be called, or beside the one that must be, is not offered to Ollama. What a schema says of itself (closed) may
+// go at Gemini.
 func elsewhere(body string, w *Wire, p *place, name string) bool {
 	switch w.Column {
 	case Responses:
 		return p.path == "" && name == "stop_sequences"
 	case Ollama:
-		return strings.HasPrefix(p.path, "tools.") && gjson.Get(body, "tool_choice.type").Str == "none"
+		if rest, ok := strings.CutPrefix(p.path, "tools."); ok {
+			number, _, _ := strings.Cut(rest, ".")
+			choice := gjson.Get(body, "tool_choice")
+			return choice.Get("type").Str == "none" || choice.Get("type").Str == "tool" && gjson.Get(body, "tools."+number+".name").Str != choice.Get("name").Str
+		}
 	case Gemini:
 		return strings.Contains(p.path, ".input_schema") && slices.Contains([]string{"$schema", "$id", "$anchor", "$comment", "$defs", "definitions"}, name)
 	}
