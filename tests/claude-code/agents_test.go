@@ -2,9 +2,15 @@ package claudecode
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -104,47 +110,151 @@ func TestTwoAgents(t *testing.T) {
 	}
 }
 
-// The same over a real Ollama, free of charge; with it gone each agent's chain answers, and without a chain the client hears why not.
+// claude is a scripted Anthropic: it gets the client's own bytes and speaks the Messages API. Its script says what to answer to a
+// body.
+type claude struct {
+	*httptest.Server
+	mu     sync.Mutex
+	bodies []string
+	keys   []string
+}
+
+// said is a block of an answer: a text, or a call.
+type said struct {
+	text string
+	call *call
+}
+
+func newClaude(t *testing.T, script func(body string) []said) *claude {
+	c := &claude{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if r.URL.Path != "/v1/messages" {
+			http.NotFound(w, r)
+			return
+		}
+		c.mu.Lock()
+		c.bodies, c.keys = append(c.bodies, string(b)), append(c.keys, r.Header.Get("X-Api-Key")+r.Header.Get("Authorization"))
+		c.mu.Unlock()
+		w.Header().Set("Content-Type", "text/event-stream")
+		send := func(name string, v map[string]any) {
+			v["type"] = name
+			data, _ := json.Marshal(v)
+			fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, data)
+		}
+		var asked struct{ Model string }
+		_ = json.Unmarshal(b, &asked)
+		send("message_start", map[string]any{"message": map[string]any{"id": "msg_1", "type": "message", "role": "assistant", "model": asked.Model, "content": []any{},
+			"stop_reason": nil, "stop_sequence": nil, "usage": map[string]any{"input_tokens": 1000, "output_tokens": 1}}})
+		reason := "end_turn"
+		for i, s := range script(string(b)) {
+			start, delta := map[string]any{"type": "text", "text": ""}, map[string]any{"type": "text_delta", "text": s.text}
+			if s.call != nil {
+				reason = "tool_use"
+				start, delta = map[string]any{"type": "tool_use", "id": s.call.id, "name": s.call.name, "input": map[string]any{}}, map[string]any{"type": "input_json_delta", "partial_json": s.call.arguments()}
+			}
+			send("content_block_start", map[string]any{"index": i, "content_block": start})
+			send("content_block_delta", map[string]any{"index": i, "delta": delta})
+			send("content_block_stop", map[string]any{"index": i})
+		}
+		send("message_delta", map[string]any{"delta": map[string]any{"stop_reason": reason, "stop_sequence": nil}, "usage": map[string]any{"output_tokens": 10}})
+		send("message_stop", map[string]any{})
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// isCounter reports whether a request is the subagent's: its own prompt stands in the system prompt, where the main agent's has none
+// of it.
+func isCounter(body string) bool {
+	var asked struct{ System json.RawMessage }
+	_ = json.Unmarshal([]byte(body), &asked)
+	return strings.Contains(string(asked.System), "You are the bean counter.")
+}
+
+// The plan's own story with the real client: the main agent on Claude, two subagents on two models of a real Ollama, known by the
+// text of their files and free of charge; with Ollama gone Claude answers for them with the credential of the caller, and is named;
+// with the fallback disabled the client hears why not.
 func TestOllamaTwoAgents(t *testing.T) {
 	url := realOllama(t)
-	var both strings.Builder
-	for _, c := range count(false) {
-		both.WriteString(calling(c.name, c.input))
-	}
-	model(t, url, "lead", first(both.String()))
 	model(t, url, "beans", "There were 42.")
 	model(t, url, "stories", "Once upon a time.")
-	agents := "agents: {counter: ollama/beans, teller: ollama/stories}\n"
+	up := newClaude(t, func(body string) []said {
+		switch calls := count(false); {
+		case isCounter(body):
+			return []said{{text: "Counted by Claude."}}
+		case !strings.Contains(body, "tool_result"):
+			return []said{{call: &calls[0]}, {call: &calls[1]}}
+		case strings.Contains(body, "There were 42.") && strings.Contains(body, "Once upon a time."):
+			return []said{{text: "Both have answered."}}
+		case strings.Contains(body, "Counted by Claude."):
+			return []said{{text: "Claude has counted."}}
+		}
+		return []said{{text: "Nobody has answered."}}
+	})
+	agents := "claude_model: claude-haiku-4-5\nagents: {counter: ollama/beans, teller: ollama/stories}\n"
+	anthropic := fmt.Sprintf("  anthropic: {kind: anthropic, base_url: %q}\n", up.URL)
 
-	u := newUser(t, serve(t, agents+ollamaConfig(url, "")))
+	u := newUser(t, serve(t, agents+ollamaConfig(url, "")+anthropic))
 	u.known(t, "counter", countPrompt)
 	u.known(t, "teller", tellPrompt)
-	o := u.ask(t, "have it done", "ollama/lead")
-	o.succeeds(t, "There were 42.")
-	o.succeeds(t, "Once upon a time.")
-	if got := u.gateway.served(); got["counter"]["ollama/beans"] == 0 || got["teller"]["ollama/stories"] == 0 || got[""]["ollama/lead"] == 0 {
+	u.ask(t, "have it done", "claude-sonnet-4-5").succeeds(t, "Both have answered.")
+	if got := u.gateway.served(); got["counter"]["ollama/beans"] == 0 || got["teller"]["ollama/stories"] == 0 || got[""]["anthropic/claude-sonnet-4-5"] != 2 {
 		t.Errorf("the log says %v", got)
 	}
-
-	up := newUpstream(t, chatCompletions, func(q *chat) answer {
-		switch {
-		case q.told("system", "You are the bean counter."):
-			return answer{says: "By the fallback."}
-		case len(q.results()) == 0:
-			return answer{calls: count(false)[:1]}
+	for agent, cost := range u.gateway.costs(t) {
+		if free := agent == "counter" || agent == "teller"; free != (cost == 0) {
+			t.Errorf("%q has cost %d nano-USD", agent, cost)
 		}
-		return answer{says: q.result("call_c")}
-	})
+	}
+
 	const gone = "  ollama: {kind: ollama, base_url: \"http://127.0.0.1:9\"}\n"
-	u = newUser(t, serve(t, "agents: {counter: {target: ollama/beans, fallbacks: [up/clever]}}\nproviders:\n"+gone+up.config("up")))
+	const chain = "fallbacks: {\"ollama/*\": [claude]}\n"
+	u = newUser(t, serve(t, agents+chain+"providers:\n"+gone+anthropic))
 	u.known(t, "counter", countPrompt)
-	u.ask(t, "have it done", "up/clever").succeeds(t, "By the fallback.")
+	u.known(t, "teller", tellPrompt)
+	u.ask(t, "have it done", "claude-sonnet-4-5").succeeds(t, "Claude has counted.")
 	if log := u.gateway.log.String(); !strings.Contains(log, `"from":"ollama/beans"`) || !strings.Contains(log, `"msg":"fallback"`) {
 		t.Error("the log does not name the fallback")
 	}
-	u = newUser(t, serve(t, "agents: {counter: {target: ollama/beans, fallbacks: [up/clever]}}\nfallback_enabled: false\nproviders:\n"+gone+up.config("up")), "CLAUDE_CODE_MAX_RETRIES=0")
+	for _, key := range up.keys {
+		if key != "sk-of-the-caller" {
+			t.Errorf("Claude was asked with %q", key)
+		}
+	}
+
+	u = newUser(t, serve(t, agents+chain+"fallback_enabled: false\nproviders:\n"+gone+anthropic), "CLAUDE_CODE_MAX_RETRIES=0")
 	u.known(t, "counter", countPrompt)
-	if o := u.ask(t, "have it done", "up/clever"); !strings.Contains(o.raw, "start it with: ollama serve") {
+	u.known(t, "teller", tellPrompt)
+	if o := u.ask(t, "have it done", "claude-sonnet-4-5"); !strings.Contains(o.raw, "start it with: ollama serve") {
 		t.Error("nobody is told that Ollama does not run")
 	}
+}
+
+// costs is what the ledger says that each agent has cost, in nano-USD.
+func (g *gateway) costs(t *testing.T) map[string]int64 {
+	t.Helper()
+	cmd := exec.Command(binary, "costs", "--json", "--by", "agent")
+	cmd.Env = []string{"HOME=" + g.home, "SIGNALBOX_STATE_DIR=" + filepath.Join(g.home, "state")}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Rows []struct {
+			Agent string
+			Cost  int64 `json:"cost_nanousd"`
+		}
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	all := map[string]int64{}
+	for _, r := range report.Rows {
+		all[r.Agent] = r.Cost
+	}
+	if len(all) < 3 {
+		t.Errorf("the ledger knows too few agents: %s", out)
+	}
+	return all
 }
