@@ -330,17 +330,12 @@ func (s *setup) remember() error {
 
 // replaceFile writes a file whole beside its place and moves it there.
 func replaceFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // gone already when all went well
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	defer dir.Close()
+	return replace(path, data, mode, nil, dir)
 }
 
 // tell says what became of the file.
