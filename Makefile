@@ -45,11 +45,7 @@ lint:
 
 # A short run of every fuzz target, one after the other: make fuzz FUZZTIME=1m
 fuzz:
-	@grep -rnoE --include='*_test.go' 'func Fuzz[A-Za-z0-9_]+' . | grep -vE '^\./(tests|bench|tools)/' | \
-	sed -E 's|^\./(.*)/[^/]*:[0-9]+:func (Fuzz.*)$$|\1 \2|' | sort -u | while read -r room target; do \
-		echo "== $$room $$target"; \
-		CGO_ENABLED=0 $(GO) test $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$room" || exit 1; \
-	done
+	@scripts/fuzz.sh $(FUZZTIME)
 
 # Benchmarks beside the code. The whole gateway under load, beside baselines: bench/run.sh
 bench:

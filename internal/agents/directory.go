@@ -140,7 +140,9 @@ func (d *Directory) read() *known {
 		p, ok := d.parsed[file]
 		if !ok || !p.mod.Equal(info.ModTime()) || p.size != info.Size() {
 			p = parsedFile{mod: info.ModTime(), size: info.Size()}
-			p.def, p.ok = parse(file, root)
+			if data, err := readFile(file); err == nil {
+				p.def, p.ok = parse(file, root, string(data))
+			}
 			d.parsed[file] = p
 		}
 		if p.ok {
@@ -307,15 +309,11 @@ func readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// parse reads a definition file: YAML between two lines of dashes, then the agent's system prompt. A file without a name in it is
-// named by its own name, as the client does it. root is the plugin's folder, whose name the client puts into the text. ok is false
-// for one that is no definition.
-func parse(file, root string) (def Definition, ok bool) {
-	data, err := readFile(file)
-	if err != nil {
-		return def, false
-	}
-	head, body, ok := front(strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n"))
+// parse reads a definition: YAML between two lines of dashes, then the agent's system prompt. One without a name in it is named by
+// its file, as the client does it. root is the plugin's folder, whose name the client puts into the text. ok is false for what is no
+// definition.
+func parse(file, root, text string) (def Definition, ok bool) {
+	head, body, ok := front(strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n"))
 	if !ok {
 		return def, false
 	}
@@ -331,9 +329,9 @@ func parse(file, root string) (def Definition, ok bool) {
 	if root != "" {
 		body = strings.ReplaceAll(body, "${CLAUDE_PLUGIN_ROOT}", root)
 	}
-	text := normal(body, len(body))
-	def.len, def.sum = fingerprint(text)
-	def.head = text[:min(len(text), headLen)]
+	prompt := normal(body, len(body))
+	def.len, def.sum = fingerprint(prompt)
+	def.head = prompt[:min(len(prompt), headLen)]
 	return def, true
 }
 
