@@ -76,7 +76,7 @@ func FuzzMatch(f *testing.F) {
 	f.Add("x*y*z", "xz")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		if !utf8.ValidString(pattern) || !utf8.ValidString(name) {
-			t.Skip() // the oracle works on runes
+			return // the oracle works on runes
 		}
 		parts := strings.Split(pattern, "*")
 		for i := range parts {

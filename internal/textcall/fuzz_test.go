@@ -67,7 +67,7 @@ func FuzzTool(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, schema, input []byte) {
 		if !jsontext.Value(schema).IsValid() || !jsontext.Value(input).IsValid() || len(schema) > 1<<16 {
-			t.Skip()
+			return
 		}
 		tool := tool{name: "t", schema: schema}
 		if tool.fits(input) && jsontext.Value(input).Kind() != '{' {
