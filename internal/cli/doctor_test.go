@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -289,9 +290,12 @@ func TestDoctorTools(t *testing.T) {
 
 func TestDoctorKeys(t *testing.T) {
 	const key = "sk-secret-0123456789"
+	var mu sync.Mutex // providers are asked side by side
 	var asked []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		asked = append(asked, r.URL.Path)
+		mu.Unlock()
 		switch r.Header.Get("Authorization") {
 		case "Bearer " + key:
 			fmt.Fprint(w, `{"data":[]}`)
@@ -305,13 +309,18 @@ func TestDoctorKeys(t *testing.T) {
 	p.vars["GOOD"], p.vars["BAD"] = key, key+"-bad"
 	p.configured(fmt.Sprintf("providers:\n  anthropic: {kind: anthropic}\n  bad: {kind: openai, base_url: %q, api_key: \"env:BAD\"}\n  openrouter: {base_url: %q, api_key: \"env:GOOD\"}\n  vllm: {kind: openai, base_url: \"http://127.0.0.1:9\"}\n", s.URL, s.URL))
 	diagnosed(t, p.look(checkKeys), "ok | anthropic has no key of its own and passes the caller's on", "ok | bad has a key (providers.bad.api_key); whether it is accepted: signalbox doctor --live", "ok | openrouter has a key", "ok | vllm needs no key")
-	if len(asked) != 0 {
+	seen := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(asked)
+	}
+	if asked := seen(); len(asked) != 0 {
 		t.Errorf("without --live nobody is asked: %v", asked)
 	}
 	p.o.live = true
 	found := p.look(checkKeys)
 	diagnosed(t, found, "ok | anthropic", "error | bad refuses its key (providers.bad.api_key) | make a new one and write it where providers.bad.api_key points", "ok | openrouter accepts its key", "error | vllm does not answer as it should | base_url of providers.vllm")
-	if !slices.Contains(asked, "/key") {
+	if asked := seen(); !slices.Contains(asked, "/key") {
 		t.Errorf("OpenRouter's own question was not asked: %v", asked)
 	}
 	if text := listed(found); strings.Contains(text, "sk-secret") {
