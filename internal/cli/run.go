@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/config"
+	"signalbox/internal/routing"
 )
 
 // agentFlags say which gateway an agent shall speak to, and which models it shall ask for.
@@ -136,7 +137,7 @@ func newApproach(env *Env, cmd *cobra.Command, f *agentFlags, kind agentKind) (*
 	if a.name != "" {
 		a.target = targetOf(a.name, a.project, a.cfg)
 	}
-	if a.target == ownClaude && f.model != "" {
+	if a.target == routing.Claude && f.model != "" {
 		if a.cfg == nil || a.cfg.ClaudeModel == "" {
 			return nil, failText(exitUsage, "--model claude: name the model too, as in --model anthropic/claude-sonnet-5, or set claude_model in the configuration")
 		}
@@ -241,7 +242,7 @@ func (a *approach) compare() {
 func (a *approach) environment(env *Env) ([]setting, []string) {
 	c := calling{kind: a.kind, url: a.g.url, header: a.header, ownAuth: ownCredential(env, a.kind)}
 	c.models = choice{small: a.flags.smallModel, subagent: a.flags.subagentMod, flagged: a.flags.model != ""}
-	if a.target != ownClaude && !a.theirs {
+	if a.target != routing.Claude && !a.theirs {
 		c.models.main = a.name
 	}
 	if a.target != "" && !speaksClaude(a.target, a.cfg) {

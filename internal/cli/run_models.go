@@ -14,10 +14,8 @@ import (
 	"time"
 
 	"signalbox/config"
+	"signalbox/internal/routing"
 )
-
-// ownClaude is the target that stands for the caller's own Claude.
-const ownClaude = "claude"
 
 // targetOf follows aliases, the project's first, to provider/model or claude. What nobody knows comes back as it is: the
 // gateway says what is wrong with it.
@@ -36,7 +34,7 @@ func targetOf(name string, p *config.Project, cfg *config.Config) string {
 		name = next
 	}
 	if name == "default" {
-		return ownClaude
+		return routing.Claude
 	}
 	return name
 }
@@ -44,7 +42,7 @@ func targetOf(name string, p *config.Project, cfg *config.Config) string {
 // speaksClaude reports whether a target is Anthropic's: the client knows those models better than we do.
 func speaksClaude(target string, cfg *config.Config) bool {
 	provider, _, _ := strings.Cut(target, "/")
-	return target == ownClaude || provider == "anthropic" || cfg != nil && cfg.Providers[provider].Kind == "anthropic"
+	return target == routing.Claude || provider == "anthropic" || cfg != nil && cfg.Providers[provider].Kind == "anthropic"
 }
 
 // isLocal reports whether a target's upstream runs on this machine.
